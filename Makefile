@@ -1,0 +1,79 @@
+# Everything a person does with this checkout. `make` alone lists it. The targets install what
+# they need (scripts/setup), so that each one works on a fresh clone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+
+# SCENARIO=… for `make call`, ARGS=… for anything more: make call SCENARIO=keypad
+SCENARIO ?= internet-resolved
+ARGS ?=
+
+.PHONY: help setup demo serve call prompts doctor test test-fast lint format bench docs lock clean
+
+help: ## this list
+	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { split($$0, part, ":.*## "); printf "  make %-10s %s\n", part[1], part[2] }' \
+	  $(MAKEFILE_LIST)
+
+##@ Try it
+
+demo: ## install what is missing, then hold three whole conversations
+	@scripts/setup demo
+	@$(BIN)/voicebot demo $(ARGS)
+
+serve: ## run the service here, for Asterisk or `make call`
+	@scripts/setup demo
+	@exec $(BIN)/voicebot serve $(ARGS)
+
+call: ## one simulated customer calls the running service (SCENARIO=internet-resolved)
+	@scripts/setup demo
+	@$(BIN)/voicebot call $(SCENARIO) $(ARGS)
+
+doctor: ## is this machine ready? what is wrong, and what to do
+	@scripts/setup demo
+	@$(BIN)/voicebot doctor $(ARGS)
+
+prompts: ## render what the bot says into the prompt cache
+	@scripts/setup demo
+
+##@ Work on it
+
+setup: ## install everything that the tests and the checks need
+	@scripts/setup test
+
+test: ## all tests, with real speech and a real Asterisk
+	@scripts/setup test
+	@scripts/get-asterisk
+	@$(BIN)/pytest $(ARGS)
+
+test-fast: ## the tests that need neither models nor Asterisk nor a running service
+	@scripts/setup lint
+	@$(BIN)/pytest -m "not speech and not asterisk and not service" $(ARGS)
+
+lint: ## formatting, types, architecture, shell, YAML, units, Prometheus
+	@scripts/setup lint
+	@scripts/lint
+
+format: ## put the code into its one format
+	@scripts/setup lint
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: ## measure the figures of docs/reference/figures.md on this machine
+	@scripts/setup test
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: ## regenerate the pages and files that are made from the code
+	@scripts/setup lint
+	@scripts/generate
+
+lock: ## compile pyproject.toml into requirements/*.txt (ARGS=--upgrade for the newest)
+	@scripts/lock $(ARGS)
+
+clean: ## remove everything that can be made again; recordings and the journal stay
+	rm -rf .venv .*_cache .hypothesis build dist *.egg-info var/cache var/models var/asterisk var/demo
+	find voicebot tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

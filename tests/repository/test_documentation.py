@@ -1,0 +1,101 @@
+"""The documentation says nothing that the project does not have: links, names, commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from voicebot import config
+from voicebot.cli import VERBS
+from voicebot.dialogue.script import Prompt
+from voicebot.telemetry import reference
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+OTHER_VARIABLES = {"VOICEBOT_ENV_FILE", "PYTHON", "SCENARIO", "ARGS"}
+OF_ASTERISK = {"VOICEBOT_AUDIOSOCKET", "VOICEBOT_CONTROL"}
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def prose(path: Path) -> str:
+    """The page without the parts that are made from the code."""
+    return re.sub(r"<!-- generated.*?<!-- end -->", "", path.read_text(), flags=re.S)
+
+
+def code(path: Path) -> Iterator[str]:
+    """Everything that is set as code: `spans` and the lines of blocks."""
+    blocks = re.findall(r"^ *```[a-z]*\n(.*?)^ *```", prose(path), flags=re.S | re.M)
+    for block in blocks:
+        yield from block.splitlines()
+    yield from re.findall(r"`([^`\n]+)`", prose(path))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose(page))
+    broken = [x for x in links if "://" not in x and not (page.parent / x).exists()]
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    known = {setting.metadata["env"] for setting in config.described()}
+    named = {m for text in code(page) for m in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b(?!\()", text)}
+    assert named - known - OTHER_VARIABLES - OF_ASTERISK == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_metric_that_is_named_exists(page: Path) -> None:
+    named = {m for text in code(page) for m in re.findall(r"\bvoicebot_[a-z_]+[a-z]\b", text)}
+    assert named - set(reference.names()) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_target_and_command_that_is_named_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.M))
+    for text in code(page):
+        if match := re.match(r"(?:\S+/)?make ([a-z-]+)", text):
+            assert match[1] in targets, text
+        if match := re.match(r"(?:\S+/)?voicebot ([a-z]+)(?: |$)", text):
+            assert match[1] in VERBS, text
+        if match := re.match(r"(?:voicebot|scripts|systemd|prometheus|asterisk)/[\w./-]+", text):
+            assert (ROOT / match[0]).exists(), text
+
+
+def test_every_page_is_listed_in_the_index() -> None:
+    docs = ROOT / "docs"
+    index = "".join((docs / name).read_text() for name in ("README.md", "runbooks/README.md"))
+    index += (docs / "decisions" / "README.md").read_text()
+    missing = [p for p in docs.rglob("*.md") if p.name != "README.md" and p.name not in index]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs" / "decisions").glob("0*.md")), ids=lambda p: p.stem
+)
+def test_a_decision_has_all_its_parts(page: Path) -> None:
+    parts = set(re.findall(r"^## (.+)$", page.read_text(), flags=re.M))
+    assert {"Context", "Options", "Decision", "Consequences", "Confirmation"} <= parts
+    assert page.read_text().startswith(f"# {page.stem[:4]}. ")
+
+
+def test_the_mapping_has_every_section_of_the_reference() -> None:
+    mapping = (ROOT / "docs" / "reference" / "mapping.md").read_text()
+    rows = re.findall(r"^\| \*\*(\d+)\*\* ", mapping, flags=re.M)
+    assert [int(row) for row in rows] == list(range(1, 29))
+
+
+def test_the_howto_names_parts_of_the_script_that_exist() -> None:
+    script = (ROOT / "voicebot" / "data" / "scripts" / "sav.fr.yaml").read_text()
+    page = (ROOT / "docs" / "how-to" / "change-what-the-bot-says.md").read_text()
+    named = re.findall(r"^   \* `([a-z]+)`", page, flags=re.M)
+    assert named
+    for part in named:
+        assert re.search(rf"^{part}:", script, flags=re.M), part
+    assert Prompt.WELCOME.value == "welcome"

@@ -1,0 +1,42 @@
+"""The ``voicebot`` command: finds the verb, imports only what that verb needs, runs it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from voicebot import __version__
+
+VERBS = {
+    "serve": "run the service",
+    "call": "place simulated calls, and measure what the caller hears",
+    "demo": "hold three whole conversations on this machine",
+    "calls": "list calls, or show one as a conversation",
+    "callbacks": "list the people who are to be called back",
+    "prompts": "render what the bot says",
+    "models": "put the embedded engine's model files together and check them",
+    "doctor": "check this machine, and say what to do about each fault",
+    "settings": "show every setting",
+}
+"""Verb to its one line; the code of each is :mod:`voicebot.commands`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; returns the exit status (2 for a wrong command line)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="voicebot",
+        description="A phone voicebot appliance: AudioSocket in, a conversation out.",
+        epilog="verbs:\n" + "\n".join(f"  {verb:<10} {about}" for verb, about in VERBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"voicebot {__version__}")
+    parser.add_argument("verb", choices=VERBS, metavar="VERB")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    verb = parser.parse_args(words[:1]).verb
+    command = importlib.import_module(f"voicebot.commands.{verb}")
+    own = argparse.ArgumentParser(prog=f"voicebot {verb}", description=VERBS[verb])
+    command.add_arguments(own)
+    return int(command.run(own.parse_args(words[1:])))

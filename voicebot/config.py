@@ -1,0 +1,280 @@
+"""Every setting of the service: its one name, default, unit and check.
+
+Environment variables win over the settings file (``.env`` in the working directory, or the
+file that ``VOICEBOT_ENV_FILE`` names). Nothing else in the package reads either. ``load()``
+checks everything at once and reports every fault together, so that an operator mends the
+file in one go. ``.env.example`` and ``docs/reference/settings.md`` are generated from the
+table below (``voicebot settings``), so they cannot go stale.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+Parser = Callable[[str], Any]
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong. ``faults`` has a full sentence for each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def _integer(low: int, high: int) -> Parser:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"must be a whole number from {low} to {high}") from None
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Parser:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}") from None
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low:g} to {high:g} seconds")
+        return value
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+            text.lower()
+        ]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def _choice(*allowed: str) -> Parser:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def _optional_path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text)).expanduser()
+
+
+def _cores(text: str) -> tuple[int, ...] | None:
+    if not text:
+        return None
+    try:
+        cores = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise ValueError("must be core numbers with commas, such as 1,2,3, or empty") from None
+    if cores[0] < 0:
+        raise ValueError("core numbers start at 0")
+    return cores
+
+
+def _setting(
+    env: str,
+    default: str,
+    parse: Parser,
+    unit: str,
+    about: str,
+    *,
+    group: str,
+    secret: bool = False,
+) -> Any:
+    meta = {
+        "env": env, "text": default, "parse": parse, "unit": unit,
+        "about": about, "group": group, "secret": secret,
+    }  # fmt: skip
+    return field(default_factory=lambda: parse(default), metadata=meta)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, checked. Durations are seconds, sizes bytes."""
+
+    # -- network
+    audiosocket_host: str = _setting(
+        "AUDIOSOCKET_HOST", "127.0.0.1", _text, "address",
+        "Where Asterisk connects. AudioSocket has no authentication: keep it on loopback, or "
+        "behind a firewall that admits Asterisk only.", group="network")  # fmt: skip
+    audiosocket_port: int = _setting(
+        "AUDIOSOCKET_PORT", "9090", _integer(0, 65535), "TCP port",
+        "Port of the above; 0 picks a free one.", group="network")  # fmt: skip
+    control_host: str = _setting(
+        "CONTROL_HOST", "127.0.0.1", _text, "address",
+        "Where the control API, health and metrics listen. Keep it on loopback.",
+        group="network")  # fmt: skip
+    control_port: int = _setting(
+        "CONTROL_PORT", "9080", _integer(0, 65535), "TCP port",
+        "Port of the above; 0 picks a free one.", group="network")  # fmt: skip
+
+    # -- calls
+    max_calls: int = _setting(
+        "MAX_CONCURRENT_CALLS", "20", _integer(1, 1000), "calls",
+        "Calls held at once; the next caller goes to the human queue.", group="calls")  # fmt: skip
+    silence_warning: float = _setting(
+        "SILENCE_WARNING_TIMEOUT", "8", _seconds(2, 60), "s",
+        "Caller silence after which the bot asks whether anybody is there. Time in which the bot "
+        "speaks or works does not count.", group="calls")  # fmt: skip
+    silence_hangup: float = _setting(
+        "SILENCE_HANGUP_TIMEOUT", "15", _seconds(3, 120), "s",
+        "Caller silence after which the bot says goodbye and hangs up.", group="calls")  # fmt: skip
+    max_call_duration: float = _setting(
+        "MAX_CALL_DURATION", "600", _seconds(30, 7200), "s", "Longest call.",
+        group="calls")  # fmt: skip
+    drain_timeout: float = _setting(
+        "DRAIN_TIMEOUT", "660", _seconds(0, 7200), "s",
+        "After SIGTERM, how long running calls may go on. Keep it above MAX_CALL_DURATION.",
+        group="calls")  # fmt: skip
+    resume_window: float = _setting(
+        "RESUME_WINDOW", "120", _seconds(5, 3600), "s",
+        "How long a call that left for a technician is remembered, so that it can come back.",
+        group="calls")  # fmt: skip
+
+    # -- conversation
+    script_file: Path | None = _setting(  # noqa: RUF009 -- a field()
+        "SCRIPT_FILE", "", _optional_path, "path",
+        "What the bot says and understands. Empty: the French SAV script that is shipped.",
+        group="conversation")  # fmt: skip
+    technicians_available: str = _setting(
+        "TECHNICIANS", "hours", _choice("hours", "always", "never"), "",
+        "Who can take a call: by the script's opening hours, always, or never.",
+        group="conversation")  # fmt: skip
+
+    # -- speech
+    deepgram_api_key: str = _setting(
+        "DEEPGRAM_API_KEY", "", str, "", "Deepgram (speech to text). Empty: not used.",
+        group="speech", secret=True)  # fmt: skip
+    groq_api_key: str = _setting(
+        "GROQ_API_KEY", "", str, "", "Groq (language model). Empty: not used.",
+        group="speech", secret=True)  # fmt: skip
+    openai_api_key: str = _setting(
+        "OPENAI_API_KEY", "", str, "", "OpenAI (text to speech). Empty: not used.",
+        group="speech", secret=True)  # fmt: skip
+    models_dir: Path = _setting(  # noqa: RUF009 -- a field()
+        "MODELS_DIR", "var/models", _path, "path", "Checked model files of the offline engine.",
+        group="speech")  # fmt: skip
+
+    # -- machine
+    worker_cores: tuple[int, ...] | None = _setting(
+        "WORKER_CORES", "", _cores, "core numbers",
+        "Cores of the speech and transcoding workers, one process each. Empty: every core but the "
+        "loop's.", group="machine")  # fmt: skip
+    loop_core: int = _setting(
+        "LOOP_CORE", "-1", _integer(-1, 1023), "core number",
+        "Core of the event loop. -1: the first one the process may use.",
+        group="machine")  # fmt: skip
+
+    # -- files
+    cache_dir: Path = _setting(  # noqa: RUF009 -- a field()
+        "CACHE_DIR", "var/cache", _path, "path", "Rendered prompts.", group="files")  # fmt: skip
+    recordings_dir: Path = _setting(  # noqa: RUF009 -- a field()
+        "RECORDINGS_DIR", "var/recordings", _path, "path", "One stereo file a call.",
+        group="files")  # fmt: skip
+    record_calls: bool = _setting(
+        "RECORD_CALLS", "true", _boolean, "", "Record both sides of every call.",
+        group="files")  # fmt: skip
+    journal_url: str = _setting(
+        "JOURNAL_URL", "sqlite:///var/journal.db", _text, "SQLAlchemy URL",
+        "Calls, turns, outcomes and callback requests.", group="files")  # fmt: skip
+
+    # -- logs
+    log_level: str = _setting(
+        "LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "",
+        "Least level logged.", group="logs")  # fmt: skip
+    log_format: str = _setting(
+        "LOG_FORMAT", "auto", _choice("auto", "json", "console"), "",
+        "auto is JSON, unless standard error is a terminal.", group="logs")  # fmt: skip
+    log_transcripts: bool = _setting(
+        "LOG_TRANSCRIPTS", "false", _boolean, "",
+        "Put what people say into the log (keys that start with pii_).", group="logs")  # fmt: skip
+
+
+def described() -> list[Field[Any]]:
+    """The table: fields whose metadata is env, text, parse, unit, about, group, secret."""
+    return list(fields(Settings))
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read, check and freeze the settings; *overrides* (from a command line) win.
+
+    Raises SettingsError naming each bad key, its value (unless secret) and what is allowed.
+    """
+    environ = os.environ if environ is None else environ
+    file = Path(environ.get("VOICEBOT_ENV_FILE", ".env"))
+    faults: list[str] = []
+    from_file = _read_file(file, "VOICEBOT_ENV_FILE" in environ, faults)
+
+    values: dict[str, Any] = {}
+    known = {f.metadata["env"] for f in described()}
+    for f in described():
+        env = f.metadata["env"]
+        source, text = (
+            ("environment", environ.get(env)) if env in environ else (str(file), from_file.get(env))
+        )
+        if text is None:
+            continue
+        try:
+            values[f.name] = f.metadata["parse"](text.strip())
+        except ValueError as error:
+            shown = "(hidden)" if f.metadata["secret"] else repr(text)
+            faults.append(f"{env}={shown} ({source}): {error}")
+    for key in from_file.keys() - known:
+        close = difflib.get_close_matches(key, known, 1)
+        hint = f"; did you mean {close[0]}?" if close else "; see .env.example"
+        faults.append(f"{key} ({file}): no such setting{hint}")
+    if faults:
+        raise SettingsError(faults)
+    settings = Settings(**{**values, **overrides})
+    if settings.silence_hangup <= settings.silence_warning:
+        faults.append(
+            f"SILENCE_HANGUP_TIMEOUT={settings.silence_hangup:g}: must be above "
+            f"SILENCE_WARNING_TIMEOUT ({settings.silence_warning:g})"
+        )
+        raise SettingsError(faults)
+    return settings
+
+
+def _read_file(file: Path, required: bool, faults: list[str]) -> dict[str, str]:
+    try:
+        with file.open(encoding="utf-8") as stream:
+            return {k: v or "" for k, v in dotenv_values(stream=stream).items()}
+    except FileNotFoundError:
+        if required:
+            faults.append(f"VOICEBOT_ENV_FILE={str(file)!r}: no such file")
+    except (OSError, UnicodeDecodeError) as error:
+        faults.append(
+            f"{file}: cannot be read ({error}); it must be UTF-8 text, one KEY=value a line"
+        )
+    return {}
+
+
+assert all(f.default_factory is not MISSING for f in described()), "every setting has a default"
