@@ -1,0 +1,1 @@
+"""AudioSocket, the protocol between Asterisk and this service, without any I/O."""

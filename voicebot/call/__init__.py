@@ -1,0 +1,1 @@
+"""One phone call: its connection to Asterisk, its session, its recording."""
