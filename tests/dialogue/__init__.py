@@ -1,0 +1,1 @@
+"""Conversations as screenplays: one module for each kind of situation."""

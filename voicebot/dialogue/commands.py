@@ -1,0 +1,75 @@
+"""Everything the dialogue can ask of the world; the counterpart of :mod:`events`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Answer(Enum):
+    """What kind of answer is expected next."""
+
+    ANYTHING = "anything"
+    YES_NO = "yes_no"
+    NUMBER = "number"
+
+
+class Next(Enum):
+    """What the telephone exchange does with the caller when we hand them back."""
+
+    TRANSFER = "transfer"
+    HANGUP = "hangup"
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak *sentences*; ``PlayoutEnded`` or ``PlayoutStopped`` follows, once."""
+
+    utterance: int
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlayout:
+    """Fall silent at once; ``PlayoutStopped`` follows if anything was playing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """Tell the recogniser what kind of answer comes next."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTechnician:
+    """Find out whether a technician can take the call; ``TechnicianChecked`` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCallback:
+    """Keep a callback request for good; ``CallbackStored`` follows."""
+
+    name: str | None
+    number: str
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """Hand the caller back to the telephone exchange."""
+
+    next: Next
+    outcome: str
+    """``completed``, ``transferred``, ``callback``, ``no_input`` or ``failed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth keeping in the journal, counting or showing; it changes nothing."""
+
+    kind: str
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+Command = Say | StopPlayout | Expect | CheckTechnician | StoreCallback | EndCall | Note

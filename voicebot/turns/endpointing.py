@@ -1,0 +1,113 @@
+r"""When has the caller finished? Silence alone is a poor answer; silence plus words is a good one.
+
+At each pause the words so far are fetched at once, while the silence goes on::
+
+    speech ----|  pause  ..transcript..  | turn over
+               at        +STT            at + wait(completeness)
+
+How long the silence must last depends on what was said: an answer that is complete ("oui", ten
+digits) ends the turn as soon as its words are known; half a phone number gets time to go on. Speech
+before the end starts the wait afresh. Waits are counted from the true end of speech, so a slow
+transcript costs nothing that the wait had not already spent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from voicebot.turns.events import EndOfTurn, Paused
+
+
+class Completeness(Enum):
+    """What the words so far say about whether more will come."""
+
+    COMPLETE = "complete"
+    OPEN = "open"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Silence, in seconds from the end of speech, that ends a turn.
+
+    Peers wait 0.5 s (LiveKit's minimum) to 1.0 s (AVA) whatever was said.
+    """
+
+    complete: float = 0.35
+    open: float = 0.65
+    incomplete: float = 1.3
+
+    def of(self, completeness: Completeness) -> float:
+        match completeness:
+            case Completeness.COMPLETE:
+                return self.complete
+            case Completeness.OPEN:
+                return self.open
+            case Completeness.INCOMPLETE:
+                return self.incomplete
+
+
+class Endpointer:
+    """One caller's turns, one after the other. Pauses are numbered from 1 and never reused."""
+
+    def __init__(self, waits: Waits | None = None) -> None:
+        self._waits = waits or Waits()
+        self._pause = 0
+        self._in_turn = False
+        self._speech_began: float | None = None
+        self._spoken = 0.0
+        self._paused_at: float | None = None
+        self._completeness: Completeness | None = None
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether the caller has spoken and the turn is not over."""
+        return self._in_turn
+
+    def speech_started(self, at: float) -> None:
+        self._in_turn = True
+        self._speech_began = at
+        self._paused_at = None
+        self._completeness = None
+
+    def speech_stopped(self, at: float) -> Paused:
+        """A transcript for the returned pause is now owed by :meth:`transcript`."""
+        if self._speech_began is not None:
+            self._spoken += at - self._speech_began
+            self._speech_began = None
+        self._pause += 1
+        self._paused_at = at
+        return Paused(self._pause, at)
+
+    def transcript(self, pause: int, completeness: Completeness) -> bool:
+        """Words for *pause* are known. False if the caller went on speaking meanwhile."""
+        if pause != self._pause or self._paused_at is None:
+            return False
+        self._completeness = completeness
+        return True
+
+    def deadline(self) -> float | None:
+        """When :meth:`poll` will say that the turn is over, as things stand."""
+        if self._paused_at is None or self._completeness is None:
+            return None
+        return self._paused_at + self._waits.of(self._completeness)
+
+    def poll(self, now: float) -> EndOfTurn | None:
+        deadline = self.deadline()
+        if deadline is None or now < deadline:
+            return None
+        return self._end()
+
+    def abandon(self) -> EndOfTurn | None:
+        """The transcript will not come: end the turn as it is."""
+        return self._end() if self._paused_at is not None else None
+
+    def _end(self) -> EndOfTurn:
+        assert self._paused_at is not None
+        event = EndOfTurn(self._pause, self._paused_at, self._spoken)
+        self._in_turn = False
+        self._spoken = 0.0
+        self._paused_at = None
+        self._completeness = None
+        return event

@@ -1,0 +1,49 @@
+"""From speech probabilities, one for each 32 ms window, to speech that starts and stops.
+
+Two thresholds with a gap between them keep a probability that hovers at the limit from
+flapping, and a short hangover bridges the closures inside words (Silero's own defaults are 0.5,
+0.35 and 100 ms; measured on telephone French, no gap inside a sentence is longer than 160 ms).
+This is not the end of a turn: see :mod:`voicebot.turns.endpointing`.
+"""
+
+from __future__ import annotations
+
+from voicebot.turns.events import SpeechStarted, SpeechStopped
+
+START_PROBABILITY = 0.5
+STOP_PROBABILITY = 0.35
+HANGOVER_SECONDS = 0.16
+
+
+class SpeechDetector:
+    """Feed it every window in order; it holds no audio."""
+
+    def __init__(self) -> None:
+        self._speaking = False
+        self._last_speech_end = 0.0
+
+    @property
+    def speaking(self) -> bool:
+        return self._speaking
+
+    def window(
+        self, probability: float, start: float, end: float
+    ) -> SpeechStarted | SpeechStopped | None:
+        """Take the probability that the window from *start* to *end* is speech."""
+        if not self._speaking:
+            if probability < START_PROBABILITY:
+                return None
+            self._speaking = True
+            self._last_speech_end = end
+            return SpeechStarted(start)
+        if probability >= STOP_PROBABILITY:
+            self._last_speech_end = end
+            return None
+        return self.silent_until(end)
+
+    def silent_until(self, now: float) -> SpeechStopped | None:
+        """No speech has come until *now*: a silent window, or no audio at all (hold, mute, DTX)."""
+        if not self._speaking or now - self._last_speech_end < HANGOVER_SECONDS:
+            return None
+        self._speaking = False
+        return SpeechStopped(self._last_speech_end)
