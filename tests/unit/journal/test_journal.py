@@ -1,0 +1,368 @@
+"""The journal: what is told is kept, whatever happens to the database or the process."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from voicebot.journal import (
+    CallbackRequest,
+    CallEnded,
+    CallStarted,
+    Journal,
+    JournalError,
+    TurnRecord,
+)
+from voicebot.journal.reader import JournalReader, percentile
+from voicebot.journal.schema import migrate, open_engine, version_of
+from voicebot.telemetry.metrics import Metrics
+
+CALL = "3f2a7f0e-8a4b-4a53-9a56-1f1d0a6ad777"
+NOON = datetime(2026, 3, 14, 12, 0, 5, tzinfo=UTC)
+
+
+def url_of(directory: Path) -> str:
+    return f"sqlite:///{directory}/var/journal.db"
+
+
+@contextmanager
+def journal_at(url: str, metrics: Metrics | None = None, **options: Any) -> Iterator[Journal]:
+    journal = Journal(url, metrics or Metrics(), **options)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+@contextmanager
+def reading(url: str) -> Iterator[JournalReader]:
+    reader = JournalReader(url)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def started(call_id: str = CALL, **more: Any) -> CallStarted:
+    return CallStarted(call_id=call_id, started_at=NOON, **more)
+
+
+def turn(number: int, call_id: str = CALL, **more: Any) -> TurnRecord:
+    values: dict[str, Any] = {
+        "started_at": NOON + timedelta(seconds=5 * number),
+        "state_from": "welcome",
+        "state_to": "identification",
+        "outcome": "answered",
+        **more,
+    }
+    return TurnRecord(call_id=call_id, number=number, **values)
+
+
+def ended(call_id: str = CALL, **more: Any) -> CallEnded:
+    values: dict[str, Any] = {"outcome": "completed", "ended_by": "bot", **more}
+    return CallEnded(call_id=call_id, ended_at=NOON + timedelta(seconds=102), **values)
+
+
+def value(metrics: Metrics, name: str) -> float | None:
+    return metrics.registry.get_sample_value(name)
+
+
+def test_a_call_with_its_turns_is_read_back_as_it_was_told(tmp_path: Path) -> None:
+    with journal_at(url_of(tmp_path)) as journal:
+        journal.call_started(started(script_name="SAV", script_version="1"))
+        journal.turn_ended(turn(0, bot_text="Bonjour !"))
+        journal.turn_ended(
+            turn(1, caller_text="Ma box ne marche plus.", understood="internet", response_s=0.84)
+        )
+        journal.call_ended(
+            ended(caller_name="Zoé Lefèvre", caller_number="0612345678", turns=1, recording="a.wav")
+        )
+    with reading(url_of(tmp_path)) as reader:
+        (call,) = reader.recent(10)
+        turns = reader.turns(CALL)
+    assert call["started_at"] == NOON
+    assert call["ended_at"] == NOON + timedelta(seconds=102)
+    assert (call["caller_name"], call["caller_number"]) == ("Zoé Lefèvre", "0612345678")
+    assert (call["outcome"], call["turns"], call["recording"]) == ("completed", 1, "a.wav")
+    assert (call["traffic"], call["script_name"]) == ("live", "SAV")
+    assert call["response_p95_s"] == 0.84
+    assert [t["number"] for t in turns] == [0, 1]
+    assert turns[1]["caller_text"] == "Ma box ne marche plus."
+    assert turns[0]["response_s"] is None
+
+
+def test_a_call_that_comes_back_is_one_call_with_the_figures_of_both(tmp_path: Path) -> None:
+    with journal_at(url_of(tmp_path)) as journal:
+        journal.call_started(started())
+        journal.call_ended(
+            ended(outcome="transferred", turns=3, transfers=1, caller_name="Ana", recording="1.wav")
+        )
+        journal.call_started(started())
+        journal.turn_ended(turn(0))
+        journal.call_ended(ended(outcome="callback", turns=2, recording="2.wav"))
+    with reading(url_of(tmp_path)) as reader:
+        (call,) = reader.recent(10)
+    assert (call["connections"], call["turns"], call["transfers"]) == (2, 5, 1)
+    assert (call["outcome"], call["caller_name"]) == ("callback", "Ana")
+    assert call["recording"].splitlines() == ["1.wav", "2.wav"]
+
+
+def test_a_promised_callback_is_safe_before_the_caller_is_told(tmp_path: Path) -> None:
+    async def conversation() -> int:
+        request = CallbackRequest(call_id=CALL, requested_at=NOON, number="0612345678")
+        return await asyncio.wait_for(
+            asyncio.wrap_future(journal.callback_requested(request)), timeout=10
+        )
+
+    with journal_at(url_of(tmp_path)) as journal:
+        number = asyncio.run(conversation())
+        # Another connection sees it now, not when the journal closes.
+        with closing(sqlite3.connect(tmp_path / "var/journal.db")) as other:
+            assert other.execute("SELECT id, number, call_id FROM callbacks").fetchall() == [
+                (number, "0612345678", CALL)
+            ]
+
+
+def test_a_callback_is_stored_although_its_call_is_unknown_and_nobody_waits(tmp_path: Path) -> None:
+    request = CallbackRequest(call_id="lost", requested_at=NOON, number="1", name="A", reason="b")
+
+    async def impatient() -> None:
+        waiting = asyncio.wrap_future(journal.callback_requested(request))
+        waiting.cancel()
+
+    with journal_at(url_of(tmp_path)) as journal:
+        asyncio.run(impatient())
+    with reading(url_of(tmp_path)) as reader:
+        (row,) = reader.callbacks(done_too=False)
+        assert (row["name"], row["reason"]) == ("A", "b")
+        assert reader.find("lost")["started_at"] == NOON
+
+
+def test_a_callback_is_done_once(tmp_path: Path) -> None:
+    with journal_at(url_of(tmp_path)) as journal:
+        for number in ("1", "2"):
+            request = CallbackRequest(call_id=CALL, requested_at=NOON, number=number)
+            journal.callback_requested(request).result(10)
+        with reading(url_of(tmp_path)) as reader:
+            reader.mark_done(1, at=NOON, by="alice")
+            assert [row["number"] for row in reader.callbacks(done_too=False)] == ["2"]
+            assert [row["done_by"] for row in reader.callbacks(done_too=True)] == ["alice", None]
+            with pytest.raises(JournalError, match="before, by alice"):
+                reader.mark_done(1, at=NOON, by="bob")
+            with pytest.raises(JournalError, match="no such callback"):
+                reader.mark_done(9, at=NOON, by="bob")
+
+
+def test_a_locked_database_only_delays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicebot.journal.schema.BUSY_SECONDS", 0.01)
+    metrics = Metrics()
+    with journal_at(url_of(tmp_path), metrics, first_pause=0.005) as journal:
+        other = sqlite3.connect(tmp_path / "var/journal.db", isolation_level=None)
+        with closing(other):
+            other.execute("BEGIN IMMEDIATE")
+            journal.call_started(started())
+            request = CallbackRequest(call_id=CALL, requested_at=NOON, number="1")
+            stored = journal.callback_requested(request)
+            while not value(metrics, "voicebot_journal_failures_total"):
+                threading.Event().wait(0.005)
+            assert not stored.done()
+            assert value(metrics, "voicebot_journal_pending_records") == 2
+            other.execute("ROLLBACK")
+        assert stored.result(10) == 1
+    assert value(metrics, "voicebot_journal_pending_records") == 0
+    assert value(metrics, "voicebot_journal_dropped_records_total") == 0
+
+
+def test_at_the_bound_turns_are_dropped_and_promises_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicebot.journal.schema.BUSY_SECONDS", 0.01)
+    metrics = Metrics()
+    with journal_at(url_of(tmp_path), metrics, capacity=4, first_pause=0.005) as journal:
+        other = sqlite3.connect(tmp_path / "var/journal.db", isolation_level=None)
+        with closing(other):
+            other.execute("BEGIN IMMEDIATE")
+            for number in range(10):
+                journal.turn_ended(turn(number))
+            request = CallbackRequest(call_id=CALL, requested_at=NOON, number="1")
+            futures = [journal.callback_requested(request) for _ in range(5)]
+            assert value(metrics, "voicebot_journal_dropped_records_total") == 6 + 1
+            other.execute("ROLLBACK")
+        assert [future.result(10) for future in futures[:4]] == [1, 2, 3, 4]
+        with pytest.raises(JournalError, match="not stored"):
+            futures[4].result(10)
+    with reading(url_of(tmp_path)) as reader:
+        assert [row["number"] for row in reader.turns(CALL)] == [0, 1, 2, 3]
+
+
+def test_a_record_the_database_refuses_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    metrics = Metrics()
+    with journal_at(url_of(tmp_path), metrics) as journal:
+        journal.call_started(started())
+        journal.turn_ended(turn(1))
+        journal.turn_ended(turn(2, started_at=datetime(2026, 3, 14)))
+        journal.turn_ended(turn(3, caller_text="\ud800"))
+        journal.turn_ended(turn(4, state_to=None))
+        journal.turn_ended(turn(5))
+        journal.call_ended(ended())
+    with reading(url_of(tmp_path)) as reader:
+        assert [row["number"] for row in reader.turns(CALL)] == [1, 5]
+        assert reader.recent(1)[0]["outcome"] == "completed"
+    assert value(metrics, "voicebot_journal_dropped_records_total") == 3
+    assert value(metrics, "voicebot_journal_failures_total") == 0
+
+
+def test_closing_gives_up_in_time_and_says_what_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicebot.journal.schema.BUSY_SECONDS", 0.01)
+    journal = Journal(url_of(tmp_path), Metrics(), first_pause=0.005)
+    with closing(sqlite3.connect(tmp_path / "var/journal.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        request = CallbackRequest(call_id=CALL, requested_at=NOON, number="1")
+        stored = journal.callback_requested(request)
+        assert not journal.close(timeout=0.05)
+    with pytest.raises(JournalError, match="stopped before"):
+        stored.result(0)
+    with pytest.raises(JournalError, match="closed"):
+        journal.callback_requested(request).result(0)
+
+
+def test_times_of_any_zone_are_kept_as_the_same_instant(tmp_path: Path) -> None:
+    paris = timezone(timedelta(hours=2))
+    with journal_at(url_of(tmp_path)) as journal:
+        journal.call_started(CallStarted(call_id=CALL, started_at=NOON.astimezone(paris)))
+    with reading(url_of(tmp_path)) as reader:
+        assert reader.find(CALL)["started_at"] == NOON
+
+
+def test_the_file_is_for_its_owner_and_group_and_readable_while_written(tmp_path: Path) -> None:
+    with journal_at(url_of(tmp_path)):
+        file = tmp_path / "var/journal.db"
+        assert stat.S_IMODE(file.stat().st_mode) & 0o027 == 0
+        with closing(sqlite3.connect(file)) as other:
+            assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("nonsense", "JOURNAL_URL"),
+        ("nosuchdb://host/x", "driver"),
+        ("sqlite:////proc/never/journal.db", "cannot create the file"),
+    ],
+)
+def test_a_journal_that_cannot_work_is_refused_at_start(url: str, complaint: str) -> None:
+    with pytest.raises(JournalError, match=complaint):
+        Journal(url, Metrics())
+
+
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    file.write_bytes(b"these are not the rows you are looking for" * 100)
+    before = file.read_bytes()
+    with pytest.raises(JournalError, match="not a database"):
+        Journal(f"sqlite:///{file}", Metrics())
+    assert file.read_bytes() == before
+
+
+def test_an_older_journal_is_brought_up_to_date_once_and_a_newer_one_refused(
+    tmp_path: Path,
+) -> None:
+    def add_column(connection: Connection) -> None:
+        connection.execute(text("ALTER TABLE calls ADD COLUMN mood TEXT"))
+
+    def fail(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE half_done (x INTEGER)"))
+        raise ZeroDivisionError
+
+    engine = open_engine(url_of(tmp_path), create=True)
+    try:
+        assert migrate(engine) == 1
+        with pytest.raises(ZeroDivisionError):
+            migrate(engine, [fail])
+        assert migrate(engine, [add_column]) == 2
+        assert migrate(engine, [add_column]) == 2
+        with engine.connect() as connection:
+            assert version_of(connection) == 2
+            assert connection.execute(text("SELECT mood FROM calls")).all() == []
+            tables = connection.execute(text("SELECT name FROM sqlite_master")).scalars().all()
+        assert "half_done" not in tables
+    finally:
+        engine.dispose()
+    with pytest.raises(JournalError, match="schema version 2"):
+        Journal(url_of(tmp_path), Metrics())
+    with reading(url_of(tmp_path)) as reader, pytest.raises(JournalError, match="newer voicebot"):
+        reader.recent(1)
+
+
+def test_reading_before_the_service_ever_ran_says_so(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="no journal yet"):
+        JournalReader(url_of(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_call_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    with journal_at(url_of(tmp_path)) as journal:
+        for call_id in ("aaa-1", "aaa-2", "bbb"):
+            journal.call_started(started(call_id))
+    with reading(url_of(tmp_path)) as reader:
+        assert reader.find("bb")["id"] == "bbb"
+        with pytest.raises(JournalError, match="several"):
+            reader.find("aaa")
+        for nobody in ("zzz", "%", "_"):
+            with pytest.raises(JournalError, match="no such call"):
+                reader.find(nobody)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([], None), ([2.0], 2.0), (range(1, 101), 95), ([3, 1, 2], 3)]
+)
+def test_a_percentile_is_a_value_that_was_measured(values: Any, expected: float | None) -> None:
+    assert percentile(values, 0.95) == expected
+
+
+WRITER = """
+    import sys
+    from datetime import UTC, datetime
+    from voicebot.journal import CallbackRequest, CallStarted, Journal, TurnRecord
+    from voicebot.telemetry.metrics import Metrics
+    journal = Journal(sys.argv[1], Metrics())
+    now = datetime.now(UTC)
+    for n in range(100_000):
+        call = f"call-{n}"
+        journal.call_started(CallStarted(call_id=call, started_at=now))
+        journal.turn_ended(TurnRecord(call_id=call, number=1, started_at=now, state_from="a",
+                                      state_to="b", outcome="answered", caller_text="x" * 500))
+        request = CallbackRequest(call_id=call, requested_at=now, number=str(n))
+        print(n, journal.callback_requested(request).result(), flush=True)
+"""
+
+
+def test_kill_9_loses_nothing_that_was_committed(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", textwrap.dedent(WRITER), url_of(tmp_path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        promised = [next(process.stdout) for _ in range(30)]
+        process.kill()
+        promised += [line for line in process.stdout if line.endswith("\n")]
+    with journal_at(url_of(tmp_path)), reading(url_of(tmp_path)) as reader:
+        stored = {f"{row['number']} {row['id']}\n" for row in reader.callbacks(done_too=True)}
+        assert set(promised) <= stored
+        assert len(reader.turns("call-29")) == 1
+    with closing(sqlite3.connect(tmp_path / "var/journal.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []

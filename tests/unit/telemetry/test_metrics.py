@@ -1,0 +1,96 @@
+"""The metrics: complete from the first scrape, and named by the rules."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from voicebot.telemetry import reference
+from voicebot.telemetry.metrics import MetricInfo, Metrics
+
+INVENTORY = Metrics().inventory
+
+
+def samples(metrics: Metrics) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    return {
+        (sample.name, frozenset(sample.labels.items()))
+        for family in metrics.registry.collect()
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("info", INVENTORY, ids=lambda info: info.name)
+def test_every_child_is_there_before_anything_happens(info: MetricInfo) -> None:
+    names = {name for name, _ in samples(Metrics())}
+    expected = f"{info.name}_count" if info.kind == "histogram" else info.name
+    assert expected in names
+    present = {labels for name, labels in samples(Metrics()) if name == expected}
+    if info.name == "voicebot_provider_requests_total":
+        stages = {dict(labels)["stage"] for labels in present}
+        assert stages == {"stt", "tts"}
+        assert len(present) == 2 * 4
+        return
+    combinations = product(*([(name, v) for v in values] for name, values in info.labels.items()))
+    assert present == {frozenset(combination) for combination in combinations}
+
+
+@pytest.mark.parametrize("info", INVENTORY, ids=lambda info: info.name)
+def test_names_follow_the_rules(info: MetricInfo) -> None:
+    assert re.fullmatch(r"voicebot(_[a-z]+)+", info.name)
+    assert info.help.endswith(".")
+    assert (info.kind == "counter") == info.name.endswith("_total")
+    assert (info.kind == "histogram") == info.name.endswith("_seconds")
+    assert not re.search(r"_(ms|millis|minutes|kb|count|percent)(_|$)", info.name)
+    assert not {"call_id", "uuid", "number", "text", "error", "url"} & set(info.labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "objective"),
+    [
+        ("voicebot_turn_response_seconds", 1.25),
+        ("voicebot_turn_response_seconds", 2.5),
+        ("voicebot_barge_in_stop_seconds", 0.4),
+        ("voicebot_audio_frame_lateness_seconds", 0.02),
+    ],
+)
+def test_each_objective_is_a_bucket_boundary(name: str, objective: float) -> None:
+    (info,) = (info for info in INVENTORY if info.name == name)
+    assert objective in info.buckets
+    assert list(info.buckets) == sorted(set(info.buckets))
+
+
+def test_there_are_few_enough_series_for_a_scrape_beside_the_audio() -> None:
+    assert len(samples(Metrics())) < 1_500
+
+
+def test_both_formats_can_be_parsed_and_say_what_runs() -> None:
+    metrics = Metrics(version="1.2.3", revision="abc")
+    metrics.turn_response.observe(0.8)
+    text = openmetrics(metrics.registry).decode()  # type: ignore[no-untyped-call]
+    families = {f.name for f in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
+    assert "voicebot_turn_response_seconds" in families
+    text = generate_latest(metrics.registry).decode()
+    assert re.search(r'voicebot_build_info\{[^}]*revision="abc"[^}]*version="1.2.3"\} 1.0', text)
+    assert "process_start_time_seconds" in text
+    assert "_created" not in text
+
+
+def test_two_services_in_one_process_count_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.calls.labels("completed").inc()
+    name = "voicebot_calls_total"
+    assert one.registry.get_sample_value(name, {"outcome": "completed"}) == 1
+    assert other.registry.get_sample_value(name, {"outcome": "completed"}) == 0
+
+
+def test_the_reference_page_has_every_metric_once_and_nothing_of_this_machine() -> None:
+    page = reference.markdown()
+    for name in reference.names():
+        assert page.count(f"\n| `{name}` | ") in (1, 2), name
+    assert page == reference.markdown()
+    assert "unknown" not in page

@@ -1,0 +1,14 @@
+"""The call journal: every call and turn, and the callbacks promised, in a database."""
+
+from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord
+from voicebot.journal.schema import JournalError
+from voicebot.journal.writer import Journal
+
+__all__ = [
+    "CallEnded",
+    "CallStarted",
+    "CallbackRequest",
+    "Journal",
+    "JournalError",
+    "TurnRecord",
+]

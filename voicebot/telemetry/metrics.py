@@ -1,0 +1,300 @@
+"""Every metric of the service, in one place, with its buckets and its closed label sets.
+
+One :class:`Metrics` is made at start and handed to whoever counts; it has its own registry, so a
+test can make as many as it likes. One module rather than a metric beside each use, because a
+test compares this list with the reference page, the rules and the dashboards.
+
+Every label child exists from the start: a failure series that is born with its first failure
+makes its ratio vanish and is missed by ``increase()``. A call id, a number, a text or an address
+in a label is a bug: each value is a time series kept for weeks.
+
+Units are seconds and bytes. Attributes hold the ``prometheus_client`` objects themselves; code
+that runs for each frame should keep the child (``metrics.audio_frames.labels("in")``) instead of
+looking it up each time.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+# The ``_created`` series would nearly double what a scrape holds, for a date nobody plots.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot
+
+CALL_OUTCOMES = (
+    "completed", "transferred", "callback", "no_input", "caller_hangup", "rejected", "failed",
+)  # fmt: skip
+TURN_OUTCOMES = ("answered", "interrupted", "no_input", "no_match", "failed")
+STAGES = ("endpointing", "llm", "tts", "playout")
+PROVIDERS: Mapping[str, Sequence[str]] = {"stt": ("local",), "tts": ("local",)}
+"""Names of the providers of each stage that exist without any key."""
+
+RESPONSE_BUCKETS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.5, 5.0, 8.0)
+"""Dense where the objectives are; 1.25 and 2.5 s are objectives and must stay boundaries."""
+STAGE_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 5.0)
+BARGE_IN_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0)
+"""0.4 s is the objective."""
+LATENESS_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+"""0.02 s, one frame, is the objective."""
+FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+CALL_BUCKETS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """One line of the inventory, for the reference page and the tests."""
+
+    name: str
+    """As a query writes it: counters with ``_total``."""
+    kind: str
+    help: str
+    labels: Mapping[str, Sequence[str]]
+    buckets: Sequence[float] = ()
+
+
+class Metrics:
+    """The metrics of one service process. Thread safe, as ``prometheus_client`` is."""
+
+    def __init__(
+        self,
+        *,
+        version: str = "unknown",
+        revision: str = "unknown",
+        providers: Mapping[str, Sequence[str]] = PROVIDERS,
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self.inventory: list[MetricInfo] = []
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._call_metrics()
+        self._turn_metrics()
+        self._provider_metrics(providers)
+        self._audio_metrics()
+        self._worker_metrics()
+        self._storage_metrics()
+        self._service_metrics(version, revision)
+
+    def _call_metrics(self) -> None:
+        self.calls = self._counter(
+            "voicebot_calls", "Calls that ended, by how they ended.", outcome=CALL_OUTCOMES
+        )
+        self.calls_active = self._gauge("voicebot_calls_active", "Calls held now.")
+        self.calls_limit = self._gauge(
+            "voicebot_calls_limit", "Most calls held at once; the next one goes to the human queue."
+        )
+        self.call_duration = self._histogram(
+            "voicebot_call_duration_seconds", "From accepting a call to its end.", CALL_BUCKETS
+        )
+        self.call_first_audio = self._histogram(
+            "voicebot_call_first_audio_seconds",
+            "From accepting a call to the first frame of the greeting on the wire.",
+            FIRST_AUDIO_BUCKETS,
+        )
+        self.connections_refused = self._counter(
+            "voicebot_connections_refused",
+            "AudioSocket connections that did not become a call.",
+            reason=("full", "draining", "duplicate", "protocol"),
+        )
+
+    def _turn_metrics(self) -> None:
+        self.turns = self._counter(
+            "voicebot_turns", "Turns that ended, by outcome.", outcome=TURN_OUTCOMES
+        )
+        self.turn_response = self._histogram(
+            "voicebot_turn_response_seconds",
+            "From the caller's last speech sound to the first frame of the answer on the wire.",
+            RESPONSE_BUCKETS,
+        )
+        self.turn_stage = self._histogram(
+            "voicebot_turn_stage_seconds",
+            "What the caller waited for in each stage; a turn's stages add up to its response.",
+            STAGE_BUCKETS,
+            stage=STAGES,
+        )
+        self.barge_ins = self._counter(
+            "voicebot_barge_ins",
+            "Times the caller spoke over the bot, by what it turned out to be.",
+            outcome=("accepted", "backchannel", "false"),
+        )
+        self.barge_in_stop = self._histogram(
+            "voicebot_barge_in_stop_seconds",
+            "From the onset of the caller's speech to the bot's last frame.",
+            BARGE_IN_BUCKETS,
+        )
+
+    def _provider_metrics(self, providers: Mapping[str, Sequence[str]]) -> None:
+        self.provider_requests = self._counter_of(
+            "voicebot_provider_requests",
+            "Requests to speech providers; one that a barge-in cancelled is no failure.",
+            ("stage", "provider", "outcome"),
+            (
+                (stage, name, outcome)
+                for stage, names in providers.items()
+                for name in names
+                for outcome in ("ok", "error", "timeout", "cancelled")
+            ),
+        )
+        self.stt_final = self._histogram(
+            "voicebot_stt_final_seconds",
+            "From the caller's last speech sound to the final transcript.",
+            STAGE_BUCKETS,
+            provider=providers.get("stt", ()),
+        )
+        self.tts_first_audio = self._histogram(
+            "voicebot_tts_first_audio_seconds",
+            "From asking for a sentence to its first audible sample.",
+            STAGE_BUCKETS,
+            provider=providers.get("tts", ()),
+        )
+        self.prompt_cache = self._counter(
+            "voicebot_prompt_cache_lookups",
+            "Sentences looked up among the rendered prompts.",
+            result=("hit", "miss"),
+        )
+
+    def _audio_metrics(self) -> None:
+        self.audio_frames = self._counter(
+            "voicebot_audio_frames",
+            "Frames of 20 ms from (in) and to (out) the callers: 50 a second for each call.",
+            direction=("in", "out"),
+        )
+        self.frame_lateness = self._histogram(
+            "voicebot_audio_frame_lateness_seconds",
+            "How long after its absolute deadline each frame was written.",
+            LATENESS_BUCKETS,
+        )
+        self.underruns = self._counter(
+            "voicebot_audio_underruns",
+            "Slots of 20 ms with nothing to play while the bot was in the middle of speaking.",
+        )
+        self.dropped_frames = self._counter(
+            "voicebot_audio_dropped_frames",
+            "Frames of 20 ms that a full queue threw away.",
+            queue=("recorder", "socket"),
+        )
+        self.audiosocket_errors = self._counter(
+            "voicebot_audiosocket_errors",
+            "Breaches of the AudioSocket protocol, by who was at fault.",
+            fault=("local", "remote"),
+        )
+
+    def _worker_metrics(self) -> None:
+        self.worker_restarts = self._counter(
+            "voicebot_worker_restarts", "Worker processes that died or hung and were replaced."
+        )
+        jobs = ("transcribe", "synthesize")
+        self.worker_jobs = self._counter(
+            "voicebot_worker_jobs",
+            "Jobs the workers were given, by how they ended.",
+            job=jobs,
+            outcome=("ok", "error", "timeout", "cancelled"),
+        )
+        self.worker_job_seconds = self._histogram(
+            "voicebot_worker_job_seconds", "Compute time of a job.", STAGE_BUCKETS, job=jobs
+        )
+
+    def _storage_metrics(self) -> None:
+        self.recordings = self._counter("voicebot_recordings", "Calls whose recording was begun.")
+        self.recording_failures = self._counter(
+            "voicebot_recording_failures",
+            "Recordings that stopped early because of the disk; what they held is kept.",
+        )
+        self.journal_writes = self._counter(
+            "voicebot_journal_writes", "Transactions committed to the journal."
+        )
+        self.journal_failures = self._counter(
+            "voicebot_journal_failures", "Transactions that failed; they are tried again."
+        )
+        self.journal_dropped = self._counter(
+            "voicebot_journal_dropped_records",
+            "Records given up: the database refused them, or was away until memory was full.",
+        )
+        self.journal_pending = self._gauge(
+            "voicebot_journal_pending_records", "Records that wait to be written to the journal."
+        )
+
+    def _service_metrics(self, version: str, revision: str) -> None:
+        self.loop_lag = self._histogram(
+            "voicebot_event_loop_lag_seconds",
+            "How late a tick of 100 ms ran on the event loop.",
+            LATENESS_BUCKETS,
+        )
+        self.log_messages = self._counter(
+            "voicebot_log_messages",
+            "Log messages, by level.",
+            level=("debug", "info", "warning", "error", "critical"),
+        )
+        self.log_dropped = self._counter(
+            "voicebot_log_dropped_lines",
+            "Log lines thrown away because standard error took no more.",
+        )
+        self.draining = self._gauge(
+            "voicebot_draining", "1 while the service finishes its calls and takes no new one."
+        )
+        self.build_info = self._gauge(
+            "voicebot_build_info",
+            "Always 1; the labels say what runs.",
+            version=(version,),
+            revision=(revision,),
+            python=(platform.python_version(),),
+        )
+        self.build_info.labels(version, revision, platform.python_version()).set(1)
+
+    def _counter(self, name: str, about: str, **labels: Sequence[str]) -> Counter:
+        return self._counter_of(name, about, tuple(labels), product(*labels.values()))
+
+    def _counter_of(
+        self, name: str, about: str, names: Sequence[str], children: Iterable[tuple[str, ...]]
+    ) -> Counter:
+        """A counter whose label values are not every combination."""
+        counter = Counter(name, about, names, registry=self.registry)
+        values = self._create(counter, names, children)
+        self.inventory.append(MetricInfo(f"{name}_total", "counter", about, values))
+        return counter
+
+    def _gauge(self, name: str, about: str, **labels: Sequence[str]) -> Gauge:
+        gauge = Gauge(name, about, tuple(labels), registry=self.registry)
+        values = self._create(gauge, tuple(labels), product(*labels.values()))
+        self.inventory.append(MetricInfo(name, "gauge", about, values))
+        return gauge
+
+    def _histogram(
+        self, name: str, about: str, buckets: Sequence[float], **labels: Sequence[str]
+    ) -> Histogram:
+        histogram = Histogram(
+            name, about, tuple(labels), buckets=tuple(buckets), registry=self.registry
+        )
+        values = self._create(histogram, tuple(labels), product(*labels.values()))
+        self.inventory.append(MetricInfo(name, "histogram", about, values, buckets))
+        return histogram
+
+    @staticmethod
+    def _create(
+        metric: Counter | Gauge | Histogram,
+        names: Sequence[str],
+        children: Iterable[tuple[str, ...]],
+    ) -> dict[str, list[str]]:
+        """Make every child; returns the distinct values of each label."""
+        values: dict[str, list[str]] = {name: [] for name in names}
+        if not names:
+            return values
+        for child in children:
+            metric.labels(*child)
+            for name, value in zip(names, child, strict=True):
+                if value not in values[name]:
+                    values[name].append(value)
+        return values
