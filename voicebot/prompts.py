@@ -1,0 +1,179 @@
+"""The bot's fixed sentences, rendered once and played from memory.
+
+A sentence is a file of raw slin in ``CACHE_DIR``, named after a hash of everything that makes
+it sound as it does (the text, the voice's identity, the format), so a changed script or voice
+simply misses and is rendered anew. A note beside it holds what the hash was made of, the length
+and the SHA-256 of the audio: a damaged file counts as missing. Both are written under another name
+and renamed, the note last, so a crash leaves nothing that could be mistaken for a prompt, and
+several processes may render at once.
+
+Must not know what a script is, nor which engine speaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from voicebot.audio.pcm import SAMPLE_WIDTH, seconds
+from voicebot.providers.interfaces import TextToSpeech
+
+log = structlog.get_logger(__name__)
+
+FORMAT = 1  #: raise it when the audio of the same text and voice must be made anew
+_NAME = re.compile(r"[0-9a-f]{32}")
+SHORTEST = 0.06  #: seconds; less is no sentence, but an engine that failed
+
+
+class PromptError(Exception):
+    """A prompt could not be rendered or kept. The message says which file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One sentence that has just been made."""
+
+    text: str
+    seconds: float
+    """Duration of the audio."""
+    size: int
+    """Bytes."""
+    took: float
+    """Seconds it took to make."""
+    done: int
+    """How many are made now, of ``total``."""
+    total: int
+
+
+class PromptCache:
+    """The rendered sentences of one voice. Everything but ``get`` may touch the disk."""
+
+    def __init__(self, directory: Path, voice: str) -> None:
+        self._directory = directory
+        self._voice = voice
+        self._audio: dict[str, bytes] = {}
+
+    def get(self, text: str) -> bytes | None:
+        """Slin of *text*, or None: then it is not loaded. From memory; free on the event loop."""
+        return self._audio.get(text)
+
+    def missing(self, texts: Iterable[str]) -> list[str]:
+        """Those of *texts* that ``get`` would not find, each once. Call ``load`` first."""
+        return [text for text in dict.fromkeys(texts) if text not in self._audio]
+
+    def load(self, texts: Iterable[str]) -> list[str]:
+        """Read *texts* into memory. Returns the ones that must be rendered."""
+        for text in self.missing(texts):
+            audio = self._read(text)
+            if audio is not None:
+                self._audio[text] = audio
+        return self.missing(texts)
+
+    async def render(
+        self,
+        tts: TextToSpeech,
+        texts: Iterable[str],
+        progress: Callable[[Rendered], None] = lambda _: None,
+        *,
+        at_once: int = 1,
+    ) -> None:
+        """Make those of *texts* that are neither in memory nor on disk, and keep them.
+
+        *at_once* are made at a time. It touches the disk: for start-up and set-up only. Raises
+        PromptError if one cannot be kept, and the engine's ProviderError; what was finished by
+        then is kept.
+        """
+        todo = self.load(texts)
+        free = asyncio.Semaphore(at_once)
+        done = 0
+
+        async def make(text: str) -> None:
+            nonlocal done
+            async with free:
+                started = time.perf_counter()
+                audio = b"".join([piece async for piece in tts.synthesize(text)])
+                if not _sound(audio):
+                    raise PromptError(f"the voice {tts.voice} made no audio of {text!r}")
+                self._write(text, audio)
+            self._audio[text] = audio
+            done += 1
+            took = time.perf_counter() - started
+            progress(Rendered(text, seconds(audio), len(audio), took, done, len(todo)))
+
+        tasks = [asyncio.ensure_future(make(text)) for text in todo]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def prune(self, texts: Iterable[str]) -> int:
+        """Remove the files of every sentence and voice but *texts* in this one; how many."""
+        keep = {self._key(text) for text in texts}
+        removed = 0
+        for path in [*self._directory.glob("*.slin"), *self._directory.glob("*.json")]:
+            if _NAME.fullmatch(path.stem) and path.stem not in keep:
+                path.unlink(missing_ok=True)
+                removed += path.suffix == ".slin"
+        return removed
+
+    def _key(self, text: str) -> str:
+        made_of = json.dumps([FORMAT, self._voice, text], ensure_ascii=False)
+        return hashlib.sha256(made_of.encode()).hexdigest()[:32]
+
+    def _read(self, text: str) -> bytes | None:
+        path = self._directory / f"{self._key(text)}.slin"
+        try:
+            audio = path.read_bytes()
+            note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            if note["sha256"] == hashlib.sha256(audio).hexdigest() and _sound(audio):
+                return audio
+            reason = "its audio is not what was written"
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = str(error)
+        log.warning("damaged prompt is rendered again", file=str(path), reason=reason)
+        return None
+
+    def _write(self, text: str, audio: bytes) -> None:
+        path = self._directory / f"{self._key(text)}.slin"
+        note = {
+            "text": text,
+            "voice": self._voice,
+            "seconds": round(seconds(audio), 3),
+            "sha256": hashlib.sha256(audio).hexdigest(),
+        }
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            _replace(path, audio)
+            _replace(path.with_suffix(".json"), json.dumps(note, ensure_ascii=False).encode())
+        except OSError as error:
+            raise PromptError(f"{path}: cannot be written: {error.strerror} (CACHE_DIR)") from error
+
+
+def _sound(audio: bytes) -> bool:
+    return len(audio) % SAMPLE_WIDTH == 0 and seconds(audio) >= SHORTEST
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,116 @@
+"""Any provider, measured: requests by outcome, and how long the first result took.
+
+Wrapped once, where the engines are built, so that no provider counts for itself and none is
+forgotten. A request that a newer one replaces, or that a barge-in makes pointless, is
+``cancelled``: no failure of the provider.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+
+from voicebot.providers.interfaces import (
+    Expectation,
+    ProviderError,
+    SpeechStream,
+    SpeechToText,
+    Stage,
+    TextToSpeech,
+    Transcript,
+)
+from voicebot.telemetry.metrics import Metrics
+
+
+class InstrumentedTextToSpeech:
+    """A :class:`TextToSpeech` that counts."""
+
+    def __init__(self, inner: TextToSpeech, metrics: Metrics) -> None:
+        self.name = inner.name
+        self.voice = inner.voice
+        self._inner = inner
+        self._metrics = metrics
+
+    async def synthesize(self, text: str) -> AsyncIterator[bytes]:
+        began = time.monotonic()
+        outcome = "cancelled"
+        first = True
+        try:
+            async for audio in self._inner.synthesize(text):
+                if first:
+                    first = False
+                    self._metrics.tts_first_audio.labels(self.name).observe(
+                        time.monotonic() - began
+                    )
+                yield audio
+            outcome = "ok"
+        except ProviderError:
+            outcome = "error"
+            raise
+        finally:
+            self._metrics.provider_requests.labels(Stage.TTS.value, self.name, outcome).inc()
+
+
+class InstrumentedSpeechToText:
+    """A :class:`SpeechToText` that counts."""
+
+    def __init__(self, inner: SpeechToText, metrics: Metrics) -> None:
+        self.name = inner.name
+        self._inner = inner
+        self._metrics = metrics
+
+    def open(
+        self,
+        call_id: str,
+        on_transcript: Callable[[Transcript], None],
+        on_error: Callable[[ProviderError], None],
+    ) -> SpeechStream:
+        stream = _InstrumentedStream(self.name, self._metrics)
+
+        def transcript(result: Transcript) -> None:
+            stream.settle("ok")
+            on_transcript(result)
+
+        def error(failure: ProviderError) -> None:
+            stream.settle("error")
+            on_error(failure)
+
+        stream.inner = self._inner.open(call_id, transcript, error)
+        return stream
+
+
+class _InstrumentedStream:
+    inner: SpeechStream
+
+    def __init__(self, name: str, metrics: Metrics) -> None:
+        self._name = name
+        self._metrics = metrics
+        self._waiting = False
+
+    def settle(self, outcome: str) -> None:
+        """The request under way, if any, ended so."""
+        if self._waiting:
+            self._waiting = False
+            self._metrics.provider_requests.labels(Stage.STT.value, self._name, outcome).inc()
+
+    def push(self, pcm: bytes) -> None:
+        self.inner.push(pcm)
+
+    def expect(self, expectation: Expectation) -> None:
+        self.inner.expect(expectation)
+
+    def speech_started(self) -> None:
+        self.inner.speech_started()
+
+    def speech_paused(self, pause: int) -> None:
+        self.settle("cancelled")
+        self._waiting = True
+        self.inner.speech_paused(pause)
+
+    def turn_ended(self) -> None:
+        self.settle("cancelled")
+        self.inner.turn_ended()
+
+    async def close(self) -> None:
+        await self.inner.close()
+        self.settle("cancelled")

@@ -1,0 +1,251 @@
+"""Worker processes, one a core, and the queue in front of them.
+
+Everything that computes for longer than a fraction of a frame runs here, never on the event
+loop: speech recognition, synthesis, transcoding. A crash or a hang in there is a fault of one
+job, never of a call.
+
+One task a core keeps a worker alive and feeds it from one queue, ordered by priority and then by
+age. A job that is cancelled while queued is dropped; one that is running goes on, and its result
+is thrown away. If a worker dies, or computes past its job's deadline, it is replaced, and the job
+is run once more. A new worker first makes the *warm* calls, so that no caller waits for an engine
+to load. If workers die before they are warm, the wait before the next one grows to 30 s.
+
+The queue is bounded for each priority, and a job has a patience: a backlog that nobody can wait
+out is refused at once rather than worked off late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from voicebot.workers.channel import Raised
+from voicebot.workers.jobs import Call, Job, Priority
+from voicebot.workers.process import WorkerDiedError, WorkerProcess
+
+if TYPE_CHECKING:
+    from voicebot.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+QUEUE_LIMIT = 64  #: jobs waiting at each priority; three a call at 20 calls
+WARM_DEADLINE = 60.0  #: seconds; loading both engines takes 2
+_FIRST_BACKOFF = 0.5
+_LONGEST_BACKOFF = 30.0
+_STOPPING = "the service is stopping"
+
+
+class WorkerError(Exception):
+    """A job could not be done. The message is for an operator and holds nothing that was said."""
+
+
+@dataclass(order=True)
+class _Ticket:
+    """One job's place in the queue."""
+
+    priority: Priority
+    number: int
+    job: Job = field(compare=False)
+    call: Call = field(compare=False)
+    done: asyncio.Future[Any] = field(compare=False)
+    tried: bool = field(compare=False, default=False)
+    impatience: asyncio.TimerHandle | None = field(compare=False, default=None)
+
+
+class WorkerPool:
+    """The workers of one service.
+
+    ``start()`` it in a running loop, on the main thread; ``await close()`` when done. *warm* is
+    what each worker runs before its first job.
+    """
+
+    def __init__(
+        self,
+        cores: Sequence[int],
+        metrics: Metrics,
+        *,
+        warm: Sequence[Call] = (),
+        queue_limit: int = QUEUE_LIMIT,
+    ) -> None:
+        self.size = len(cores)
+        self._cores = tuple(cores)
+        self._metrics = metrics
+        self._warm = tuple(warm)
+        self._queue: list[_Ticket] = []  # sorted; at most queue_limit for each priority
+        self._queue_limit = queue_limit
+        self._idle: list[asyncio.Future[None]] = []
+        self._numbers = itertools.count()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._pids: dict[int, int] = {}
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that are alive."""
+        return tuple(self._pids.values())
+
+    async def start(self) -> None:
+        """Start every worker and return when all are warm.
+
+        Raises WorkerError, with everything stopped again, if one of them cannot be.
+        """
+        loop = asyncio.get_running_loop()
+        ready = [loop.create_future() for _ in self._cores]
+        self._keepers = [
+            loop.create_task(self._keep(core, future), name=f"worker on core {core}")
+            for core, future in zip(self._cores, ready, strict=True)
+        ]
+        try:
+            await asyncio.gather(*ready)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Kill the workers and fail what is queued. Idempotent."""
+        keepers, self._keepers = self._keepers, []
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+        for ticket in self._queue:
+            self._fail(ticket, "error", _STOPPING)
+
+    async def run(self, job: Job, *args: object, priority: Priority = Priority.BATCH) -> Any:
+        """Run *job* in a worker and return its result.
+
+        Raises WorkerError if it fails twice, is refused or nobody takes it in time. Cancelling
+        this takes the job out of the queue, or discards its result.
+        """
+        if not self._keepers:
+            raise WorkerError(f"{job.name}: the workers are not running")
+        if sum(ticket.priority is priority for ticket in self._queue) >= self._queue_limit:
+            self._count(job, "error")
+            raise WorkerError(
+                f"{job.name}: {self._queue_limit} jobs of priority {priority.name} are waiting "
+                "already; the workers cannot keep up: lower MAX_CONCURRENT_CALLS, or add to "
+                "WORKER_CORES"
+            )
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket(
+            priority, next(self._numbers), job, Call(job.target, args), loop.create_future()
+        )
+        ticket.impatience = loop.call_later(
+            job.patience,
+            self._fail, ticket, "timeout",
+            f"no worker was free for {job.patience:g} s: lower MAX_CONCURRENT_CALLS, or add to "
+            "WORKER_CORES",
+        )  # fmt: skip
+        self._put(ticket)
+        try:
+            return await ticket.done
+        finally:
+            ticket.impatience.cancel()
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+            if ticket.done.cancelled():
+                self._count(job, "cancelled")
+
+    # -- the queue
+
+    def _put(self, ticket: _Ticket) -> None:
+        bisect.insort(self._queue, ticket)
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        if self._queue and self._idle:
+            self._idle.pop(0).set_result(None)
+
+    async def _next(self, worker: WorkerProcess) -> _Ticket:
+        """The most urgent job; raises WorkerDiedError if *worker* goes before there is one."""
+        while not worker.closed.done():
+            while self._queue:
+                ticket = self._queue.pop(0)
+                if not ticket.done.done():
+                    return ticket
+            arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(arrival)
+            try:
+                await asyncio.wait((arrival, worker.closed), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if arrival in self._idle:
+                    self._idle.remove(arrival)
+        self._wake_one()  # this worker may have been woken for a job that it can no longer do
+        raise WorkerDiedError("the idle worker process died")
+
+    def _fail(self, ticket: _Ticket, outcome: str, reason: str) -> None:
+        if not ticket.done.done():
+            self._count(ticket.job, outcome)
+            ticket.done.set_exception(WorkerError(f"{ticket.job.name}: {reason}"))
+
+    def _count(self, job: Job, outcome: str) -> None:
+        self._metrics.worker_jobs.labels(job.name, outcome).inc()
+
+    # -- one core
+
+    async def _keep(self, core: int, ready: asyncio.Future[None]) -> None:
+        """Keep a worker on *core* for ever. *ready* is set once, when the first one is warm."""
+        backoff = _FIRST_BACKOFF
+        while True:
+            try:
+                await self._live(core, ready)
+            except (WorkerDiedError, WorkerError, OSError) as error:
+                if not ready.done():
+                    ready.set_exception(
+                        WorkerError(f"the speech worker on core {core} did not start: {error}")
+                    )
+                    return
+                self._metrics.worker_restarts.inc()
+                was_warm = self._pids.pop(core, None) is not None
+                backoff = _FIRST_BACKOFF if was_warm else min(2 * backoff, _LONGEST_BACKOFF)
+                log.error("worker replaced", core=core, reason=str(error), after=backoff)
+                if not was_warm:
+                    await asyncio.sleep(backoff)
+
+    async def _live(self, core: int, ready: asyncio.Future[None]) -> None:
+        """The life of one worker. Leaves only by WorkerDiedError, WorkerError or OSError."""
+        worker = await WorkerProcess.start(core)
+        try:
+            for call in self._warm:
+                answer = await worker.call(call, WARM_DEADLINE)
+                if isinstance(answer, Raised):
+                    raise WorkerError(f"{call.target}: {answer.error}: {answer.message}")
+            self._pids[core] = worker.pid
+            log.info("worker ready", core=core, pid=worker.pid)
+            if not ready.done():
+                ready.set_result(None)
+            while True:
+                await self._do(worker, await self._next(worker))
+        finally:
+            await worker.stop()
+
+    async def _do(self, worker: WorkerProcess, ticket: _Ticket) -> None:
+        job = ticket.job
+        assert ticket.impatience is not None, "set by run() before it is queued"
+        ticket.impatience.cancel()
+        try:
+            answer = await worker.call(ticket.call, job.deadline)
+        except WorkerDiedError as error:
+            if ticket.tried:
+                self._fail(ticket, "error", f"{error}, twice")
+            elif not ticket.done.done():
+                ticket.tried = True
+                self._put(ticket)
+            raise
+        except asyncio.CancelledError:
+            self._fail(ticket, "error", _STOPPING)
+            raise
+        self._metrics.worker_job_seconds.labels(job.name).observe(answer.seconds)
+        if isinstance(answer, Raised):
+            log.error(
+                "worker job failed", job=job.name, error=answer.error, where=answer.where,
+                pii_detail=answer.message,
+            )  # fmt: skip
+            self._fail(ticket, "error", f"{answer.error} (at {answer.where})")
+        elif not ticket.done.done():
+            self._count(job, "ok")
+            ticket.done.set_result(answer.result)
