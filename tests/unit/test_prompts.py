@@ -1,0 +1,141 @@
+"""The prompt cache: what it keeps, what it refuses to believe, what it removes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from voicebot.prompts import PromptCache, PromptError, Rendered
+from voicebot.providers.interfaces import ProviderError, Stage
+
+HELLO, BYE = "Bonjour.", "Au revoir !"
+
+
+class Voice:
+    """Says each sentence as its own bytes, 0.1 s or more of them."""
+
+    name = "fake"
+    voice = "fake voice"
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.speaking = 0
+        self.most_at_once = 0
+
+    async def synthesize(self, text: str) -> AsyncIterator[bytes]:
+        self.said.append(text)
+        self.speaking += 1
+        self.most_at_once = max(self.most_at_once, self.speaking)
+        await asyncio.sleep(0)
+        self.speaking -= 1
+        if text == "broken":
+            raise ProviderError(Stage.TTS, self.name, "no voice today", retryable=True)
+        for piece in (text, text):
+            yield audio_of(piece)[: 800 if piece != "mute" else 0]
+
+
+def audio_of(text: str) -> bytes:
+    return (text.encode() * 1000)[:1600]
+
+
+def render(cache: PromptCache, texts: list[str], at_once: int = 1) -> tuple[Voice, list[Rendered]]:
+    voice, progress = Voice(), []
+
+    async def story() -> None:
+        await cache.render(voice, texts, progress.append, at_once=at_once)
+
+    asyncio.run(story())
+    return voice, progress
+
+
+def test_a_sentence_is_rendered_once_and_found_by_the_next_start(tmp_path: Path) -> None:
+    first = PromptCache(tmp_path, "v")
+    assert first.load([HELLO, BYE]) == [HELLO, BYE]
+    voice, progress = render(first, [HELLO, BYE, HELLO])
+
+    again = PromptCache(tmp_path, "v")
+    assert again.get(HELLO) is None, "nothing is read before load"
+    assert again.load([HELLO, BYE]) == []
+    assert again.get(HELLO) == first.get(HELLO) == 2 * audio_of(HELLO)[:800]
+    assert voice.said == [HELLO, BYE]
+    assert [(made.text, made.done, made.total) for made in progress] == [(HELLO, 1, 2), (BYE, 2, 2)]
+    assert progress[0].seconds == pytest.approx(0.1)
+
+
+def test_another_voice_or_text_is_another_prompt(tmp_path: Path) -> None:
+    render(PromptCache(tmp_path, "v"), [HELLO])
+
+    assert PromptCache(tmp_path, "w").load([HELLO]) == [HELLO]
+    assert PromptCache(tmp_path, "v").load([HELLO.upper()]) == [HELLO.upper()]
+
+
+def test_what_is_on_disk_is_not_rendered_again(tmp_path: Path) -> None:
+    render(PromptCache(tmp_path, "v"), [HELLO])
+
+    voice, _ = render(PromptCache(tmp_path, "v"), [HELLO, BYE])
+
+    assert voice.said == [BYE]
+
+
+@pytest.mark.parametrize("suffix", [".slin", ".json"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone", "emptied"])
+def test_a_damaged_prompt_is_rendered_again(tmp_path: Path, suffix: str, damage: str) -> None:
+    render(PromptCache(tmp_path, "v"), [HELLO])
+    (file,) = tmp_path.glob(f"*{suffix}")
+    data = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"cut": data[:-2], "changed": b"[" + data[1:], "emptied": b""}[damage])
+
+    cache = PromptCache(tmp_path, "v")
+    with capture_logs() as logs:
+        assert cache.load([HELLO]) == [HELLO]
+
+    assert [entry["event"] for entry in logs] == (
+        [] if damage == "gone" else ["damaged prompt is rendered again"]
+    )
+    render(cache, [HELLO])
+    assert PromptCache(tmp_path, "v").load([HELLO]) == []
+
+
+def test_sentences_are_rendered_several_at_once_but_no_more(tmp_path: Path) -> None:
+    voice, _ = render(PromptCache(tmp_path, "v"), [f"phrase {n}" for n in range(9)], at_once=3)
+
+    assert voice.most_at_once == 3
+    assert len(voice.said) == 9
+
+
+def test_a_voice_that_fails_keeps_what_was_made_before(tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match="no voice today"):
+        render(PromptCache(tmp_path, "v"), [HELLO, "broken", BYE])
+
+    assert PromptCache(tmp_path, "v").load([HELLO]) == []
+
+
+def test_a_sentence_without_audio_is_an_error_and_not_a_prompt(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="'mute'"):
+        render(PromptCache(tmp_path, "v"), ["mute"])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file in the way")
+
+    with pytest.raises(PromptError, match=r"cache.*CACHE_DIR"):
+        render(PromptCache(tmp_path / "cache", "v"), [HELLO])
+
+
+def test_pruning_removes_old_prompts_and_nothing_else(tmp_path: Path) -> None:
+    render(PromptCache(tmp_path, "old voice"), [HELLO])
+    cache = PromptCache(tmp_path, "v")
+    render(cache, [HELLO, BYE])
+    (tmp_path / "notes.json").write_text("somebody else's")
+
+    assert cache.prune([HELLO]) == 2
+
+    assert PromptCache(tmp_path, "v").load([HELLO, BYE]) == [BYE]
+    assert len(list(tmp_path.iterdir())) == 3

@@ -1,0 +1,383 @@
+"""One call, from the UUID to the end: the shell around the dialogue machine.
+
+Everything happens in callbacks on the event loop, none of which waits. The connection asks for a
+frame every 20 ms, and that is also when deadlines are looked at: so a decision and the first frame
+of the answer to it leave in the same slot. Events go through one inbox, in order, because commands
+answer with events of their own.
+
+What may fail here fails this call only: a bug in the dialogue is logged and counted, and the caller
+is handed to a person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from voicebot.audio import pcm
+from voicebot.audio.pacing import LEAD_FRAMES
+from voicebot.audio.vad import SileroWeights
+from voicebot.call.hearing import Hearing
+from voicebot.call.ledger import CallLedger
+from voicebot.call.recorder import Recorder
+from voicebot.call.speaker import Prompts, Speaker
+from voicebot.call.transport import AudioSocketConnection
+from voicebot.dialogue import commands as do
+from voicebot.dialogue import events as ev
+from voicebot.dialogue.machine import DialogueMachine
+from voicebot.dialogue.script import Script
+from voicebot.dialogue.slots import Limits, Slots
+from voicebot.journal.records import CallbackRequest
+from voicebot.journal.writer import Journal
+from voicebot.providers.interfaces import (
+    Expectation,
+    ProviderError,
+    SpeechToText,
+    TextToSpeech,
+    Transcript,
+)
+from voicebot.telemetry.feed import CallFeed
+from voicebot.telemetry.metrics import Metrics
+from voicebot.turns.events import EndOfTurn, Paused, SpeechLasted, SpeechStarted, TurnEvent
+
+log = structlog.get_logger(__name__)
+
+TRANSCRIPT_DEADLINE = 4.0
+"""Seconds from a pause to its words; beyond it the caller would hear nothing for too long."""
+CALLBACK_DEADLINE = 4.0
+"""Seconds a caller is kept waiting for the journal. A request that is stored later than that still
+is: being called back after being told otherwise is the lesser evil."""
+TAPE_BACKLOG = 10 * pcm.FRAME_BYTES
+"""Caller audio kept for the recording ahead of the bot's slots; older audio than this is dropped
+from the tape (only) after a stall, so that both sides stay in step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every call shares."""
+
+    script: Script
+    limits: Limits
+    stt: SpeechToText
+    tts: TextToSpeech
+    prompts: Prompts
+    vad_weights: SileroWeights
+    metrics: Metrics
+    journal: Journal
+    recorder: Recorder | None
+    technician_available: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is remembered of a call when it is over, for the dialplan and for a return."""
+
+    next: do.Next
+    outcome: str
+    name: str | None
+    number: str | None
+    problem: str | None
+
+
+class CallSession:
+    """The handler of one AudioSocket connection (:class:`voicebot.call.transport.CallHandler`)."""
+
+    def __init__(
+        self,
+        call_id: uuid.UUID,
+        connection: AudioSocketConnection,
+        services: Services,
+        loop: asyncio.AbstractEventLoop,
+        on_ended: Callable[[CallSession, Ended], None],
+    ) -> None:
+        self.call_id = call_id
+        self._log = log.bind(call_id=str(call_id))
+        self.started_at = datetime.now(UTC)
+        self.feed = CallFeed()
+        self.ending: do.EndCall | None = None
+        self._connection = connection
+        self._services = services
+        self._loop = loop
+        self._on_ended = on_ended
+        now = loop.time()
+        self._machine = DialogueMachine(services.script, services.limits)
+        self._ledger = CallLedger(str(call_id), services.metrics, services.journal, self.feed, now)
+        self._speaker = Speaker(services.tts, services.prompts, self)
+        self._stream = services.stt.open(str(call_id), self._on_transcript, self._on_stt_error)
+        self._hearing = Hearing(services.vad_weights, self._stream, now)
+        self._transcript: Transcript | None = None
+        self._paused_at: float | None = None
+        self._inbox: deque[ev.Event] = deque()
+        self._busy = False
+        self._storing: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._underruns = 0
+        self._recording = (
+            services.recorder.open(str(call_id)) if services.recorder is not None else None
+        )
+        self._caller_tape = bytearray()
+        self._bot_tape = deque([pcm.SILENCE_FRAME] * LEAD_FRAMES)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> str:
+        return self._machine.state.value
+
+    def start(self, came_back: Ended | None = None) -> None:
+        """Begin the conversation. Call once, when the connection is admitted."""
+        script = self._services.script
+        self._ledger.started(script.name, script.version)
+        self._log.info("call started", came_back=came_back is not None)
+        event = ev.CallStarted()
+        if came_back is not None:
+            event = ev.CallStarted(True, came_back.name, came_back.number, came_back.problem)
+        self._dispatch(event)
+
+    def end(self, next_step: do.Next, outcome: str) -> None:
+        """End the call from outside the conversation (the service stops). Idempotent."""
+        if self.ending is None and not self._closed:
+            self._end_call(do.EndCall(next_step, outcome))
+
+    # -- CallHandler
+
+    def next_frame(self) -> bytes | None:
+        now = self._loop.time()
+        if not self._closed and self.ending is None:
+            self._poll(now)
+        frame = self._speaker.next_frame()
+        if self._speaker.underruns != self._underruns:
+            self._services.metrics.underruns.inc(self._speaker.underruns - self._underruns)
+            self._underruns = self._speaker.underruns
+        self._record(frame)
+        return frame
+
+    def audio_received(self, pcm: bytes, now: float) -> None:
+        if self._recording is not None:
+            self._caller_tape += pcm
+        for event in self._hearing.audio(pcm, now):
+            self._on_turn_event(event, now)
+
+    def digit_received(self, digit: str, now: float) -> None:
+        self._ledger.digit(digit, now)
+        self._dispatch(ev.DigitPressed(digit))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closed = True
+        if self.ending is not None:
+            outcome, ended_by = self.ending.outcome, "bot"
+        elif error is None:
+            outcome, ended_by = "caller_hangup", "caller"
+        else:
+            outcome, ended_by = "failed", "error"
+            self._log.warning("call lost", error=str(error))
+        self._finish(outcome, ended_by)
+
+    # -- SpeakerListener
+
+    def audio_ready(self) -> None:
+        self._ledger.audio_ready(self._loop.time())
+
+    def audio_sent(self) -> None:
+        self._ledger.audio_sent(self._loop.time())
+
+    def prompt_looked_up(self, found: bool) -> None:
+        self._services.metrics.prompt_cache.labels("hit" if found else "miss").inc()
+
+    def utterance_ended(self, event: ev.PlayoutEnded) -> None:
+        self._ledger.bot_heard(event.text)
+        self._dispatch(event)
+
+    def speech_failed(self, error: ProviderError) -> None:
+        self._provider_failed(error)
+
+    # -- the caller's turns
+
+    def _poll(self, now: float) -> None:
+        for event in self._hearing.poll(now):
+            self._on_turn_event(event, now)
+        if self._paused_at is not None and now - self._paused_at > TRANSCRIPT_DEADLINE:
+            self._log.warning("no transcript in time", deadline_s=TRANSCRIPT_DEADLINE)
+            self._give_up_on_transcript(now)
+        deadline = self._machine.deadline()
+        if deadline is not None and now >= deadline:
+            self._dispatch(ev.Tick())
+
+    def _on_turn_event(self, event: TurnEvent, now: float) -> None:
+        match event:
+            case SpeechStarted():
+                self._paused_at = None
+                self._transcript = None
+                self._dispatch(event)
+            case SpeechLasted():
+                if self._speaker.speaking:
+                    self._ledger.spoke_up(event.at)
+                self._dispatch(event)
+            case Paused():
+                self._paused_at = now
+            case EndOfTurn():
+                self._on_end_of_turn(event, now)
+
+    def _on_transcript(self, transcript: Transcript) -> None:
+        if self._closed:
+            return
+        completeness = self._machine.completeness(transcript.text, transcript.yes)
+        if self._hearing.turns.transcript(transcript.pause, completeness):
+            self._transcript = transcript
+            if self._paused_at is not None:
+                self._services.metrics.stt_final.labels(self._services.stt.name).observe(
+                    self._loop.time() - self._paused_at
+                )
+            self._paused_at = None
+
+    def _on_end_of_turn(self, event: EndOfTurn, now: float) -> None:
+        transcript, self._transcript = self._transcript, None
+        self._paused_at = None
+        text = transcript.text if transcript is not None else ""
+        if text.strip() and transcript is not None:
+            self._ledger.caller_said(text, event.at, transcript.compute_seconds, now)
+        yes = transcript.yes if transcript is not None else None
+        self._dispatch(ev.TurnEnded(text, yes, event.speech_seconds))
+
+    def _on_stt_error(self, error: ProviderError) -> None:
+        if self._closed:
+            return
+        self._log.warning("provider failed", stage="stt", provider=error.provider, error=str(error))
+        self._give_up_on_transcript(self._loop.time())
+
+    def _give_up_on_transcript(self, now: float) -> None:
+        self._paused_at = None
+        self._transcript = None
+        for _ in self._hearing.give_up_on_transcript():
+            self._dispatch(ev.ProviderFailed("stt"))
+
+    def _provider_failed(self, error: ProviderError) -> None:
+        self._log.warning(
+            "provider failed", stage=error.stage.value, provider=error.provider, error=str(error)
+        )
+        self._dispatch(ev.ProviderFailed(error.stage.value))
+
+    # -- the dialogue
+
+    def _dispatch(self, event: ev.Event) -> None:
+        self._inbox.append(event)
+        if self._busy or self.ending is not None:
+            return
+        self._busy = True
+        try:
+            while self._inbox and self.ending is None:
+                now = self._loop.time()
+                for command in self._machine.handle(self._inbox.popleft(), now):
+                    self._carry_out(command, now)
+        except Exception:
+            # A bug in the conversation must cost one answer, not one caller.
+            self._log.exception("dialogue failed", state=self.state)
+            self._end_call(do.EndCall(do.Next.TRANSFER, "failed"))
+        finally:
+            self._busy = False
+
+    def _carry_out(self, command: do.Command, now: float) -> None:
+        match command:
+            case do.Say():
+                self._ledger.bot_says(" ".join(command.sentences), now)
+                self._speaker.say(command.utterance, command.sentences)
+            case do.StopPlayout():
+                stopped = self._speaker.stop()
+                if stopped is not None:
+                    self._ledger.bot_cut(stopped.heard, now)
+                    self._inbox.append(stopped)
+            case do.Expect():
+                self._stream.expect(Expectation(command.answer.value))
+            case do.CheckTechnician():
+                available = self._services.technician_available()
+                self._log.info("technician checked", available=available)
+                self._inbox.append(ev.TechnicianChecked(available))
+            case do.StoreCallback():
+                self._store_callback(command)
+            case do.EndCall():
+                self._end_call(command)
+            case do.Note():
+                self._ledger.note(command.kind, command.fields, now)
+
+    def _store_callback(self, command: do.StoreCallback) -> None:
+        request = CallbackRequest(
+            call_id=str(self.call_id),
+            requested_at=datetime.now(UTC),
+            number=command.number,
+            name=command.name,
+            reason=command.problem,
+        )
+
+        def stored(future: Future[int]) -> None:
+            error = future.exception()
+            if error is not None:
+                self._log.error("callback request not stored", error=str(error))
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._on_callback_stored, error is None)
+
+        self._storing = self._loop.call_later(CALLBACK_DEADLINE, self._on_callback_stored, False)
+        self._services.journal.callback_requested(request).add_done_callback(stored)
+
+    def _on_callback_stored(self, stored: bool) -> None:
+        if self._storing is None or self._closed:
+            return
+        self._storing.cancel()
+        self._storing = None
+        self._dispatch(ev.CallbackStored(stored))
+
+    # -- the end
+
+    def _end_call(self, command: do.EndCall) -> None:
+        self.ending = command
+        self._connection.end()
+
+    def _finish(self, outcome: str, ended_by: str) -> None:
+        now = self._loop.time()
+        stopped = self._speaker.stop()
+        if stopped is not None:
+            self._ledger.bot_cut(stopped.heard, now)
+        recording = None
+        if self._recording is not None:
+            self._recording.close()
+            recording = str(self._recording.path) if self._recording.path else None
+        slots: Slots = self._machine.slots
+        self._ledger.ended(outcome, ended_by, slots, recording, now)
+        task = self._loop.create_task(self._release())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        next_step = self.ending.next if self.ending is not None else do.Next.HANGUP
+        if ended_by == "error":
+            next_step = do.Next.TRANSFER
+        self._on_ended(self, Ended(next_step, outcome, slots.name, slots.number, slots.problem))
+
+    async def _release(self) -> None:
+        await self._speaker.close()
+        await self._stream.close()
+
+    async def released(self) -> None:
+        """Wait until nothing of the call is left running."""
+        await asyncio.gather(*self._closing)
+
+    # -- the recording
+
+    def _record(self, frame: bytes | None) -> None:
+        """The slot being filled is heard LEAD_FRAMES from now: the tape has both sides in step."""
+        if self._recording is None:
+            return
+        self._bot_tape.append(frame or pcm.SILENCE_FRAME)
+        bot = self._bot_tape.popleft()
+        tape = self._caller_tape
+        if len(tape) > TAPE_BACKLOG:
+            del tape[: len(tape) - TAPE_BACKLOG]
+        if len(tape) >= pcm.FRAME_BYTES:
+            caller = bytes(tape[: pcm.FRAME_BYTES])
+            del tape[: pcm.FRAME_BYTES]
+        else:
+            caller = pcm.SILENCE_FRAME
+        self._recording.write(caller, bot)

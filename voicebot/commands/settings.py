@@ -1,0 +1,112 @@
+"""``voicebot settings``: every setting, what it is now and what it means.
+
+Also the source of ``.env.example`` (``--env``) and of ``docs/reference/settings.md``
+(``--markdown``). Both are rendered from the table in :mod:`voicebot.config` alone, so that
+neither this machine's values nor a secret can get into them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Iterable
+from dataclasses import Field, fields
+from itertools import groupby
+from typing import Any
+
+from voicebot import config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this command on *parser*."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--env", action="store_true", help="as a settings file to start from")
+    form.add_argument("--markdown", action="store_true", help="as a page of the documentation")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; 0, or 2 when the settings of this machine are faulty."""
+    if args.env:
+        print(env_file())
+        return 0
+    if args.markdown:
+        print(markdown())
+        return 0
+    try:
+        settings = config.load()
+    except config.SettingsError as error:
+        print("\n".join(error.faults), file=sys.stderr)
+        return 2
+    print(table(settings))
+    return 0
+
+
+def env_file() -> str:
+    """A settings file with everything in it and nothing set: each line is the default."""
+    parts = [
+        "# Settings of the voicebot. Copy this file to .env, or point VOICEBOT_ENV_FILE at it,\n"
+        "# and take the # off a line to change it; what is shown is the default. A variable of\n"
+        "# the environment wins over the file. `voicebot doctor` checks the result."
+    ]
+    for group, settings in _groups():
+        parts.append(f"# ---- {group} " + "-" * (72 - len(group)))
+        for setting in settings:
+            meta = setting.metadata
+            about = f"{meta['about']} ({meta['unit']})" if meta["unit"] else meta["about"]
+            parts.append(textwrap.fill(about, 94, initial_indent="# ", subsequent_indent="# "))
+            parts[-1] += f"\n#{meta['env']}={meta['text']}"
+    return "\n\n".join(parts)
+
+
+def markdown() -> str:
+    """The reference page."""
+    lines = [
+        "# Settings",
+        "",
+        "Made from `voicebot/config.py` by `make docs`; do not edit.",
+        "",
+        "Each one is a variable of the environment, or a line of the settings file: `.env` in the",
+        "working directory, or the file that `VOICEBOT_ENV_FILE` names. The environment wins. All",
+        "are checked together at start, and every fault is named with what is allowed; a key in",
+        "the file that does not exist is a fault too. `voicebot settings` prints what is in force.",
+    ]
+    for group, settings in _groups():
+        lines += ["", f"## {group.capitalize()}", ""]
+        lines += ["| Setting | Default | Unit | Meaning |", "|---|---|---|---|"]
+        for setting in settings:
+            meta = setting.metadata
+            default = f"`{meta['text']}`" if meta["text"] else "(empty)"
+            about = meta["about"] + (" Secret: never logged." if meta["secret"] else "")
+            lines.append(f"| `{meta['env']}` | {default} | {meta['unit']} | {about} |")
+    return "\n".join(lines)
+
+
+def table(settings: config.Settings) -> str:
+    """The values in force, one line each; a star marks those that are not the default."""
+    defaults = config.Settings()
+    rows = []
+    for setting in fields(config.Settings):
+        value, default = getattr(settings, setting.name), getattr(defaults, setting.name)
+        star = " " if value == default else "*"
+        meta = setting.metadata
+        rows.append(f"{star} {meta['env']:<24} {_shown(value, meta['secret']):<28} {meta['unit']}")
+    return "\n".join([*(row.rstrip() for row in rows), "", "* differs from the default"])
+
+
+def _shown(value: Any, secret: bool) -> str:
+    if secret:
+        return "(set)" if value else "(not set)"
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def _groups() -> Iterable[tuple[str, Iterable[Field[Any]]]]:
+    return groupby(config.described(), key=lambda setting: str(setting.metadata["group"]))

@@ -1,0 +1,213 @@
+"""Which calls are taken, which are refused, and what becomes of them afterwards.
+
+It knows every call of the process: those that are held, and, for a while, those that ended,
+because the dialplan asks what to do with the caller (:meth:`CallServer.next_step`) and because a
+caller whom no technician answered comes back under the same UUID. Everything happens on the event
+loop, except for the :class:`~voicebot.control.ServiceView` methods, which the control API's
+threads call: they read single values and dictionaries and change nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from voicebot.call.session import CallSession, Ended, Services
+from voicebot.call.transport import AudioSocketConnection
+from voicebot.dialogue.commands import Next
+from voicebot.telemetry.feed import CallFeed, Subscription
+from voicebot.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+MOST_REMEMBERED = 1_000
+"""Ended calls remembered at most; the oldest is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    ended: Ended
+    feed: CallFeed
+    at: float
+
+
+class CallServer:
+    """Listens for Asterisk and holds the calls. Implements the control API's ServiceView."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        max_calls: int,
+        resume_window: float,
+        on_drain: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._metrics = metrics
+        self._services: Services | None = None
+        self._loop = loop
+        self._max_calls = max_calls
+        self._resume_window = resume_window
+        self._on_drain = on_drain
+        self._calls: dict[uuid.UUID, CallSession] = {}
+        self._past: OrderedDict[uuid.UUID, _Past] = OrderedDict()
+        self._connections: set[AudioSocketConnection] = set()
+        self._releasing: set[asyncio.Task[None]] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._server: asyncio.Server | None = None
+        self._draining = False
+        self._beat = time.monotonic()
+        metrics.calls_limit.set(max_calls)
+
+    # -- life
+
+    async def listen(self, services: Services, host: str, port: int) -> int:
+        """Take calls from now on; returns the port. Raises OSError."""
+        self._services = services
+        self._server = await self._loop.create_server(self._connect, host, port, backlog=256)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def drain(self) -> None:
+        """Refuse new calls from now on: their callers reach a person at once. Idempotent."""
+        if not self._draining:
+            self._draining = True
+            self._metrics.draining.set(1)
+            log.info("drain started", active=len(self._calls))
+
+    async def wait_until_empty(self, within: float) -> bool:
+        """Whether the last call ended in *within* seconds."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), within)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Hand every caller that is left to a person, and stop listening. Idempotent."""
+        self.drain()
+        for session in list(self._calls.values()):
+            session.end(Next.TRANSFER, "failed")
+        if not await self.wait_until_empty(3.0):
+            for connection in list(self._connections):
+                connection.abort()
+            await self.wait_until_empty(1.0)
+        if self._server is not None:
+            self._server.close()
+            for connection in list(self._connections):
+                connection.abort()
+            await self._server.wait_closed()
+            self._server = None
+        await asyncio.gather(*self._releasing)
+
+    def heartbeat(self) -> None:
+        """The event loop is alive; call it at least once a second."""
+        self._beat = time.monotonic()
+
+    # -- admission
+
+    def _connect(self) -> AudioSocketConnection:
+        connection = AudioSocketConnection(
+            self._accept, self._metrics, self._loop, on_closed=self._connections.discard
+        )
+        self._connections.add(connection)
+        return connection
+
+    def _accept(self, call_id: uuid.UUID, connection: AudioSocketConnection) -> CallSession | None:
+        reason = self._reason_to_refuse(call_id)
+        if reason is not None:
+            self._metrics.connections_refused.labels(reason).inc()
+            self._metrics.calls.labels("rejected").inc()
+            log.warning(
+                "call refused",
+                call_id=str(call_id),
+                reason=reason,
+                active=len(self._calls),
+                limit=self._max_calls,
+            )
+            return None
+        assert self._services is not None, "listening began with them"
+        session = CallSession(call_id, connection, self._services, self._loop, self._on_ended)
+        self._calls[call_id] = session
+        self._empty.clear()
+        self._metrics.calls_active.set(len(self._calls))
+        session.start(self._came_back(call_id))
+        return session
+
+    def _reason_to_refuse(self, call_id: uuid.UUID) -> str | None:
+        if self._draining:
+            return "draining"
+        if call_id in self._calls:
+            return "duplicate"
+        if len(self._calls) >= self._max_calls:
+            return "full"
+        return None
+
+    def _came_back(self, call_id: uuid.UUID) -> Ended | None:
+        """What is known of a call that left for a technician a moment ago."""
+        past = self._past.pop(call_id, None)
+        if past is None or self._loop.time() - past.at > self._resume_window:
+            return None
+        return past.ended if past.ended.outcome == "transferred" else None
+
+    def _on_ended(self, session: CallSession, ended: Ended) -> None:
+        del self._calls[session.call_id]
+        self._metrics.calls_active.set(len(self._calls))
+        self._past[session.call_id] = _Past(ended, session.feed, self._loop.time())
+        while len(self._past) > MOST_REMEMBERED:
+            self._past.popitem(last=False)
+        task = self._loop.create_task(session.released())
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+        if not self._calls:
+            self._empty.set()
+
+    # -- ServiceView: called from other threads
+
+    def heartbeat_age(self) -> float:
+        return time.monotonic() - self._beat
+
+    def ready(self) -> tuple[bool, str]:
+        if self._draining:
+            return False, "draining"
+        if self._server is None:
+            return False, "starting"
+        if len(self._calls) >= self._max_calls:
+            return False, f"full: {self._max_calls} calls"
+        return True, ""
+
+    def active_calls(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "call_id": str(call_id),
+                "started_at": session.started_at.isoformat(timespec="milliseconds"),
+                "state": session.state,
+            }
+            for call_id, session in list(self._calls.items())
+        ]
+
+    def next_step(self, call_id: uuid.UUID) -> str:
+        """A call we do not know, or refused, goes to a person."""
+        session = self._calls.get(call_id)
+        if session is not None and session.ending is not None:
+            # Asterisk asks as soon as it has the end message, before we have seen it close.
+            return session.ending.next.value
+        past = self._past.get(call_id)
+        return past.ended.next.value if past is not None else Next.TRANSFER.value
+
+    def subscribe(self, call_id: uuid.UUID) -> Subscription | None:
+        session = self._calls.get(call_id)
+        if session is not None:
+            return session.feed.subscribe()
+        past = self._past.get(call_id)
+        return past.feed.subscribe() if past is not None else None
+
+    def request_drain(self) -> None:
+        self._loop.call_soon_threadsafe(self._on_drain)

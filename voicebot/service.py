@@ -1,0 +1,241 @@
+"""The life of the service: start, run, drain, stop.
+
+Start: settings and script are checked before anything is touched; then journal, recorder, control
+API (alive, not ready), speech engines, prompts, and last the AudioSocket port. Stop: on the first
+SIGTERM or SIGINT, or ``POST /v1/drain``, no new call is taken and those that run may end; on the
+second, or when ``DRAIN_TIMEOUT`` is over, callers who are left go to a person. Each step of the way
+down has a bound, so a service that is told to stop stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from voicebot import __version__, engines, script_file, systemd
+from voicebot.call import recorder as recordings
+from voicebot.call.session import Services
+from voicebot.config import Settings
+from voicebot.control import ControlApp
+from voicebot.control_server import ControlServer
+from voicebot.dialogue.script import Script
+from voicebot.dialogue.slots import Limits
+from voicebot.journal.writer import Journal
+from voicebot.server import CallServer
+from voicebot.telemetry.metrics import Metrics
+from voicebot.workers.layout import CoreLayout
+
+log = structlog.get_logger(__name__)
+
+LAG_PERIOD = 0.1
+"""Seconds between two looks at how late the event loop runs."""
+
+
+async def run(settings: Settings, metrics: Metrics) -> None:
+    """Run until told to stop. Raises what start-up raises (see :mod:`voicebot.commands.serve`)."""
+    script = script_file.load(settings.script_file)
+    cores = engines.core_layout(settings)
+    os.sched_setaffinity(0, {cores.loop})
+    loop = asyncio.get_running_loop()
+    stop = _StopRequests(loop)
+    async with AsyncExitStack() as stack:
+        server = CallServer(
+            metrics,
+            loop,
+            max_calls=settings.max_calls,
+            resume_window=settings.resume_window,
+            on_drain=stop.request,
+        )
+        control = _start_control(settings, server, metrics, stack)
+        pulse = loop.create_task(_pulse(server, metrics))
+        stack.callback(pulse.cancel)
+        starting = asyncio.ensure_future(_start(settings, script, cores, metrics, stack))
+        if not await stop.unless_first(starting):
+            return
+        port = await server.listen(
+            starting.result(), settings.audiosocket_host, settings.audiosocket_port
+        )
+        stack.push_async_callback(server.close)
+        _settle_memory()
+        log.info(
+            "service ready",
+            version=__version__,
+            audiosocket_host=settings.audiosocket_host,
+            audiosocket_port=port,
+            control_port=control.port,
+            max_calls=settings.max_calls,
+            loop_core=cores.loop,
+            worker_cores=cores.workers,
+            script=script.name,
+            script_version=script.version,
+        )
+        systemd.notify("READY=1")
+        await _until_stopped(server, stop, settings.drain_timeout)
+
+
+async def _start(
+    settings: Settings,
+    script: Script,
+    cores: CoreLayout,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> Services:
+    """Everything that calls need, owned by *stack*."""
+    journal = Journal(settings.journal_url, metrics)
+    stack.callback(journal.close)
+    recorder = _start_recorder(settings, metrics, stack)
+    speech = await engines.start(settings, script, cores, metrics)
+    stack.push_async_callback(speech.close)
+    await _render_prompts(speech, script)
+    return Services(
+        script=script,
+        limits=Limits(
+            settings.silence_warning, settings.silence_hangup, settings.max_call_duration
+        ),
+        stt=speech.stt,
+        tts=speech.tts,
+        prompts=speech.prompts,
+        vad_weights=speech.vad_weights,
+        metrics=metrics,
+        journal=journal,
+        recorder=recorder,
+        technician_available=availability(settings.technicians_available, script),
+    )
+
+
+def _start_control(
+    settings: Settings, server: CallServer, metrics: Metrics, stack: AsyncExitStack
+) -> ControlServer:
+    """First of all: whoever waits for the service can see that it is alive, and not ready yet."""
+    app = ControlApp(server, metrics.registry)
+    control = ControlServer(settings.control_host, settings.control_port, app)
+    control.start()
+    stack.callback(control.stop)
+    return control
+
+
+def _start_recorder(
+    settings: Settings, metrics: Metrics, stack: AsyncExitStack
+) -> recordings.Recorder | None:
+    if not settings.record_calls:
+        return None
+    recordings.recover(settings.recordings_dir)
+    recorder = recordings.Recorder(settings.recordings_dir, metrics)
+    stack.callback(recorder.close)
+    return recorder
+
+
+class _StopRequests:
+    """First request: drain. Second: stop now."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.drain = asyncio.Event()
+        self.now = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.request)
+
+    def request(self) -> None:
+        (self.now if self.drain.is_set() else self.drain).set()
+
+    async def unless_first(self, work: asyncio.Future[Services]) -> bool:
+        """Await *work*; False, and *work* cancelled, if the service is told to stop before."""
+        told = asyncio.ensure_future(self.drain.wait())
+        await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not work.done():
+            work.cancel()
+        await asyncio.gather(told, return_exceptions=True)
+        if work.cancelled() or not work.done():
+            await asyncio.gather(work, return_exceptions=True)
+            return False
+        work.result()
+        return True
+
+
+async def _until_stopped(server: CallServer, stop: _StopRequests, within: float) -> None:
+    await stop.drain.wait()
+    systemd.notify("STOPPING=1")
+    server.drain()
+    empty = asyncio.ensure_future(server.wait_until_empty(within))
+    now = asyncio.ensure_future(stop.now.wait())
+    await asyncio.wait((empty, now), return_when=asyncio.FIRST_COMPLETED)
+    drained = empty.done() and empty.result()
+    for task in (empty, now):
+        task.cancel()
+    await asyncio.gather(empty, now, return_exceptions=True)
+    log.info("drain ended", drained=drained, cut=len(server.active_calls()))
+
+
+async def _pulse(server: CallServer, metrics: Metrics) -> None:
+    """Signs of life for /healthz and systemd, and how late the loop runs."""
+    loop = asyncio.get_running_loop()
+    interval = systemd.watchdog_interval()
+    fed = loop.time()
+    due = loop.time() + LAG_PERIOD
+    while True:
+        await asyncio.sleep(due - loop.time())
+        now = loop.time()
+        metrics.loop_lag.observe(max(0.0, now - due))
+        server.heartbeat()
+        if interval is not None and now - fed >= interval:
+            systemd.notify("WATCHDOG=1")
+            fed = now
+        due = max(due + LAG_PERIOD, now)
+
+
+async def _render_prompts(speech: engines.Engines, script: Script) -> None:
+    """Have every fixed sentence in memory; what is missing is rendered now."""
+    texts = script.fixed_texts()
+    missing = speech.prompts.load(texts)
+    if missing:
+        log.info("rendering prompts", missing=len(missing), total=len(texts))
+        await speech.prompts.render(speech.prompt_tts, missing, at_once=speech.pool.size)
+    log.info("prompts loaded", count=len(texts))
+
+
+def availability(policy: str, script: Script) -> Callable[[], bool]:
+    """Whether a technician can take a call now, by the setting TECHNICIANS."""
+    if policy != "hours":
+        return lambda: policy == "always"
+    zone = ZoneInfo(script.hours.timezone)
+
+    def open_now() -> bool:
+        now = datetime.now(zone)
+        return script.hours.open_at(now.weekday(), 60 * now.hour + now.minute)
+
+    return open_now
+
+
+def _settle_memory() -> None:
+    """What start-up made lives for ever: keep the garbage collector from looking at it again.
+
+    A full collection over it would hold up every caller's audio for tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def revision() -> str:
+    """The source revision, where there is a repository to ask; for ``build_info``."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=2,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

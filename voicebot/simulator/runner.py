@@ -1,0 +1,202 @@
+"""Place simulated calls: one and watched, or many at once and measured.
+
+Joins the pieces: a :class:`Customer` behind a :class:`Transcript` on an :class:`AudioSocketLeg`,
+the event feed beside it, then measuring and judging. A call never raises for what the service
+does: that is in its :class:`CallResult`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from voicebot.simulator import judge
+from voicebot.simulator.customer import Customer
+from voicebot.simulator.feed import EventFeed, FeedError
+from voicebot.simulator.leg import AudioSocketLeg, End, dial
+from voicebot.simulator.lines import Line, noise_frames
+from voicebot.simulator.measure import Measures, measure
+from voicebot.simulator.scenario import Scenario
+from voicebot.simulator.tape import Pacing, Tape, pacing
+from voicebot.simulator.transcript import Entry, Transcript
+
+#: How long after the end of the call its outcome may still come through the feed.
+_OUTCOME_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The service to call."""
+
+    host: str
+    port: int
+    feed: EventFeed | None
+    """None: the words of the bot are not followed; only scenarios of steps can run."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """One finished call."""
+
+    scenario: Scenario
+    call_id: uuid.UUID
+    end: End
+    outcome: str | None
+    entries: tuple[Entry, ...]
+    measures: Measures
+    pacing: Pacing
+    """Arrival of the bot's frames; ``tape.arrivals`` has the raw times."""
+    send_lateness: tuple[float, ...]
+    """Of each frame of ours, seconds after its slot: how far to trust the rest."""
+    tape: Tape
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything the scenario expects held."""
+        return not self.failures
+
+
+Show = Callable[[Entry], None]
+
+
+async def run_call(
+    scenario: Scenario,
+    target: Target,
+    lines: Mapping[str, Line],
+    *,
+    show: Show | None = None,
+    seed: int = 0,
+) -> CallResult:
+    """Hold one call to its end. *lines* as for :class:`Customer`. Raises OSError if nobody
+    listens at the target."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    noise = scenario.caller.noise
+    customer = Customer(
+        scenario,
+        lines,
+        now=start,
+        seed=seed,
+        noise=() if noise is None else noise_frames(noise, seed),
+    )
+    transcript = Transcript(customer, start, show)
+    tape = Tape(start)
+    call_id = uuid.uuid4()
+    leg = await dial(target.host, target.port, call_id, transcript, tape, scenario.limit)
+    try:
+        feed_fault = await _until_ended(target.feed, call_id, leg, transcript)
+    finally:
+        leg.hang_up()
+    transcript.close()
+    return _result(scenario, call_id, leg, tape, customer, transcript, feed_fault)
+
+
+async def _until_ended(
+    feed: EventFeed | None, call_id: uuid.UUID, leg: AudioSocketLeg, transcript: Transcript
+) -> str:
+    """Wait for the end of the call and of its feed; return what was wrong with the feed."""
+    if feed is None:
+        await leg.ended
+        return ""
+    following = asyncio.create_task(_follow(feed, call_id, leg, transcript))
+    try:
+        await leg.ended
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(following, _OUTCOME_SECONDS)
+        return "the event feed did not tell how the call ended"
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+async def _follow(
+    feed: EventFeed, call_id: uuid.UUID, leg: AudioSocketLeg, transcript: Transcript
+) -> str:
+    loop = asyncio.get_running_loop()
+    try:
+        async for event in feed.events(call_id):
+            transcript.event(event, loop.time())
+    except FeedError as error:
+        # Without its words the rest of the call would only be a silent customer.
+        leg.hang_up()
+        return str(error)
+    return ""
+
+
+def _result(
+    scenario: Scenario,
+    call_id: uuid.UUID,
+    leg: AudioSocketLeg,
+    tape: Tape,
+    customer: Customer,
+    transcript: Transcript,
+    feed_fault: str,
+) -> CallResult:
+    end = leg.ended.result()
+    measures = measure(tape, customer.answers)
+    facts = judge.Facts(
+        end=end,
+        fault=leg.fault,
+        outcome=transcript.outcome,
+        entries=transcript.entries,
+        unanswered=customer.unanswered,
+        measures=measures,
+        feed_fault=feed_fault,
+    )
+    return CallResult(
+        scenario=scenario,
+        call_id=call_id,
+        end=end,
+        outcome=transcript.outcome,
+        entries=tuple(transcript.entries),
+        measures=measures,
+        pacing=pacing(tape),
+        send_lateness=tuple(leg.send_lateness),
+        tape=tape,
+        failures=tuple(judge.failures(scenario, facts)),
+        warnings=tuple(judge.warnings(scenario, facts)),
+    )
+
+
+async def run_calls(
+    scenarios: Sequence[Scenario],
+    target: Target,
+    lines: Mapping[str, Line],
+    *,
+    count: int,
+    stagger: float = 0.25,
+    done: Callable[[CallResult], None] | None = None,
+) -> list[CallResult]:
+    """Hold *count* calls at once, *stagger* seconds apart, going round *scenarios*.
+
+    The results are in the order of dialling. Raises OSError if nobody listens at the target.
+    """
+
+    async def one(number: int) -> CallResult:
+        await asyncio.sleep(number * stagger)
+        scenario = scenarios[number % len(scenarios)]
+        result = await run_call(scenario, target, lines, seed=number)
+        if done is not None:
+            done(result)
+        return result
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(one(number)) for number in range(count)]
+    except ExceptionGroup as group_error:
+        refused = group_error.subgroup(OSError)
+        if refused is not None:
+            raise _first(refused) from group_error
+        raise
+    return [call.result() for call in calls]
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
