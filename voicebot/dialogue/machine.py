@@ -65,6 +65,8 @@ class DialogueMachine:
         self._asked_presence = False
         self._ending: EndCall | None = None
         self._gave_up = False
+        self._awaiting_answer = False
+        """A technician check or a callback is under way; the caller's words change nothing."""
         self._errors = 0
         self._limit_at: float | None = None
         self._pause_until: float | None = None
@@ -159,10 +161,12 @@ class DialogueMachine:
         self._commands += self._floor.hush()
         self._silence.stop(self._now)
         self._pause_until = None
+        self._awaiting_answer = True
         self._commands.append(CheckTechnician())
 
     def store_callback(self) -> None:
         assert self.slots.number is not None
+        self._awaiting_answer = True
         self._commands.append(StoreCallback(self.slots.name, self.slots.number, self.slots.problem))
 
     # ---- the caller speaks ----------------------------------------------------------------
@@ -183,7 +187,7 @@ class DialogueMachine:
             self._commands.append(StopPlayout())
 
     def _on_turn_ended(self, event: ev.TurnEnded) -> None:
-        if self._ending is not None:
+        if self._ending is not None or self._awaiting_answer:
             return
         if not event.text.strip():
             self._on_nothing_said(event.speech_seconds)
@@ -257,7 +261,7 @@ class DialogueMachine:
     # ---- the caller presses keys ----------------------------------------------------------
 
     def _on_digit(self, digit: str) -> None:
-        if self._ending is not None:
+        if self._ending is not None or self._awaiting_answer:
             return
         self._caller_is_there()
         self._commands += self._floor.hush()
@@ -315,7 +319,7 @@ class DialogueMachine:
             return
         if self.state is State.SOLUTION:
             self._pause_until = self._now + self.script.timings.after_solution
-        elif not any(isinstance(c, CheckTechnician | StoreCallback) for c in self._commands):
+        elif not self._awaiting_answer:
             self._silence.start(self._now)
 
     # ---- silence and limits ---------------------------------------------------------------
@@ -365,6 +369,7 @@ class DialogueMachine:
     # ---- a person instead -----------------------------------------------------------------
 
     def _on_technician_checked(self, available: bool) -> None:
+        self._awaiting_answer = False
         if self._ending is not None:
             return
         lead = (Prompt.GIVE_UP_TRANSFER,) if self._gave_up else ()
@@ -374,6 +379,7 @@ class DialogueMachine:
             self.ask(Question.CALLBACK, Prompt.NO_TECHNICIAN)
 
     def _on_callback_stored(self, stored: bool) -> None:
+        self._awaiting_answer = False
         if self._ending is not None:
             return
         self.move(Trigger.ARRANGED)
@@ -381,7 +387,7 @@ class DialogueMachine:
         self.say_goodbye(prompt, Prompt.GOODBYE, outcome="callback" if stored else "failed")
 
     def _on_provider_failed(self, stage: str) -> None:
-        if self._ending is not None:
+        if self._ending is not None or self._awaiting_answer:
             return
         self._errors += 1
         self._note("provider_failed", stage=stage, errors=self._errors)

@@ -26,6 +26,11 @@ class SpeechDetector:
     def speaking(self) -> bool:
         return self._speaking
 
+    @property
+    def last_speech_end(self) -> float:
+        """End of the last window that held speech."""
+        return self._last_speech_end
+
     def window(
         self, probability: float, start: float, end: float
     ) -> SpeechStarted | SpeechStopped | None:

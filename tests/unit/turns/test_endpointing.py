@@ -1,0 +1,73 @@
+"""When is a turn over? Silence and words decide; time is an argument, so tests are instant."""
+
+from __future__ import annotations
+
+import pytest
+
+from voicebot.turns.endpointing import Completeness, Endpointer, Waits
+
+WAITS = Waits(complete=0.35, open=0.65, incomplete=1.3)
+
+
+def paused_endpointer(began: float = 1.0, stopped: float = 3.0) -> tuple[Endpointer, int]:
+    endpointer = Endpointer(WAITS)
+    endpointer.speech_started(began)
+    return endpointer, endpointer.speech_stopped(stopped).pause
+
+
+@pytest.mark.parametrize(
+    ("completeness", "wait"),
+    [(Completeness.COMPLETE, 0.35), (Completeness.OPEN, 0.65), (Completeness.INCOMPLETE, 1.3)],
+)
+def test_the_wait_depends_on_what_was_said(completeness: Completeness, wait: float) -> None:
+    endpointer, pause = paused_endpointer()
+    assert endpointer.transcript(pause, completeness)
+    assert endpointer.deadline() == pytest.approx(3.0 + wait)
+    assert endpointer.poll(3.0 + wait - 0.01) is None
+    end = endpointer.poll(3.0 + wait)
+    assert end is not None
+    assert (end.pause, end.at, end.speech_seconds) == (pause, 3.0, pytest.approx(2.0))
+
+
+def test_without_words_no_turn_ends() -> None:
+    endpointer, _ = paused_endpointer()
+    assert endpointer.deadline() is None
+    assert endpointer.poll(60.0) is None
+
+
+def test_a_late_transcript_ends_the_turn_at_once() -> None:
+    endpointer, pause = paused_endpointer()
+    endpointer.transcript(pause, Completeness.COMPLETE)
+    assert endpointer.poll(4.0) is not None
+
+
+def test_speech_before_the_end_makes_the_transcript_stale() -> None:
+    endpointer, first = paused_endpointer()
+    endpointer.transcript(first, Completeness.OPEN)
+    endpointer.speech_started(3.4)
+    assert endpointer.poll(10.0) is None
+    assert not endpointer.transcript(first, Completeness.COMPLETE)
+    second = endpointer.speech_stopped(4.4).pause
+    assert second != first
+    endpointer.transcript(second, Completeness.COMPLETE)
+    end = endpointer.poll(5.0)
+    assert end is not None
+    assert end.speech_seconds == pytest.approx(2.0 + 1.0)
+
+
+def test_a_turn_ends_once() -> None:
+    endpointer, pause = paused_endpointer()
+    endpointer.transcript(pause, Completeness.COMPLETE)
+    assert endpointer.in_turn
+    assert endpointer.poll(9.0) is not None
+    assert endpointer.poll(9.0) is None
+    assert not endpointer.in_turn
+    assert endpointer.abandon() is None
+
+
+def test_abandoning_ends_the_turn_as_it_is() -> None:
+    endpointer, pause = paused_endpointer()
+    end = endpointer.abandon()
+    assert end is not None
+    assert end.pause == pause
+    assert not endpointer.transcript(pause, Completeness.COMPLETE)
