@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from voicebot import models
-from voicebot.audio.vad import SileroWeights
+from voicebot.audio.vad import SileroVad, SileroWeights
 from voicebot.config import Settings
 from voicebot.dialogue.script import Script
 from voicebot.prompts import PromptCache
@@ -38,6 +38,10 @@ class Engines:
     prompts: PromptCache
     vad_weights: SileroWeights
     pool: WorkerPool
+
+    def new_vad(self) -> SileroVad:
+        """One caller's voice activity detector."""
+        return SileroVad(self.vad_weights)
 
     async def close(self) -> None:
         await self.pool.close()

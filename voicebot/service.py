@@ -105,7 +105,7 @@ async def _start(
         stt=speech.stt,
         tts=speech.tts,
         prompts=speech.prompts,
-        vad_weights=speech.vad_weights,
+        new_vad=speech.new_vad,
         metrics=metrics,
         journal=journal,
         recorder=recorder,

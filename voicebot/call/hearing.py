@@ -7,9 +7,10 @@ know what a turn means: that is the session's.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from voicebot.audio import pcm
-from voicebot.audio.vad import WINDOW_BYTES, WINDOW_SECONDS, SileroVad, SileroWeights
+from voicebot.audio.vad import WINDOW_BYTES, WINDOW_SECONDS
 from voicebot.providers.interfaces import SpeechStream
 from voicebot.turns.events import Paused, SpeechStarted, TurnEvent
 from voicebot.turns.turn_taker import TurnTaker
@@ -22,12 +23,19 @@ NO_AUDIO = 0.1
 """Seconds without a frame after which the caller counts as silent: five frames."""
 
 
+class VoiceActivity(Protocol):
+    """Tells speech from everything else, window after window of one caller."""
+
+    def process(self, window: bytes) -> float:
+        """The probability that the next WINDOW_BYTES of slin hold speech."""
+
+
 class Hearing:
     """One call's; *start* is the monotonic time of its beginning."""
 
-    def __init__(self, weights: SileroWeights, stream: SpeechStream, start: float) -> None:
+    def __init__(self, vad: VoiceActivity, stream: SpeechStream, start: float) -> None:
         self.turns = TurnTaker()
-        self._vad = SileroVad(weights)
+        self._vad = vad
         self._stream = stream
         self._windows = pcm.Reframer(WINDOW_BYTES)
         self._clock = start

@@ -23,8 +23,7 @@ import structlog
 
 from voicebot.audio import pcm
 from voicebot.audio.pacing import LEAD_FRAMES
-from voicebot.audio.vad import SileroWeights
-from voicebot.call.hearing import Hearing
+from voicebot.call.hearing import Hearing, VoiceActivity
 from voicebot.call.ledger import CallLedger
 from voicebot.call.recorder import Recorder
 from voicebot.call.speaker import Prompts, Speaker
@@ -68,7 +67,7 @@ class Services:
     stt: SpeechToText
     tts: TextToSpeech
     prompts: Prompts
-    vad_weights: SileroWeights
+    new_vad: Callable[[], VoiceActivity]
     metrics: Metrics
     journal: Journal
     recorder: Recorder | None
@@ -111,7 +110,7 @@ class CallSession:
         self._ledger = CallLedger(str(call_id), services.metrics, services.journal, self.feed, now)
         self._speaker = Speaker(services.tts, services.prompts, self)
         self._stream = services.stt.open(str(call_id), self._on_transcript, self._on_stt_error)
-        self._hearing = Hearing(services.vad_weights, self._stream, now)
+        self._hearing = Hearing(services.new_vad(), self._stream, now)
         self._transcript: Transcript | None = None
         self._paused_at: float | None = None
         self._inbox: deque[ev.Event] = deque()

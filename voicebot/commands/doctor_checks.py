@@ -336,8 +336,8 @@ def _running_service(settings: Settings, machine: Machine) -> int | None:
     if answer is None:
         return None
     try:
-        return len(json.loads(answer))
-    except (ValueError, TypeError):
+        return len(json.loads(answer)["calls"])
+    except (ValueError, TypeError, KeyError):
         return None
 
 

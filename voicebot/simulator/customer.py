@@ -82,6 +82,11 @@ def plain(text: str) -> str:
     return text.translate(_TYPOGRAPHY)
 
 
+def spoken_length(text: str) -> int:
+    """Characters of *text* as it is spoken: a digit stands for a word of five."""
+    return len(text) + 4 * sum(map(str.isdigit, text))
+
+
 def numbers_in(text: str) -> list[str]:
     """The numbers of six digits or more in *text*, without their spaces, dots and dashes."""
     return [re.sub(r"\D", "", found) for found in _NUMBER.findall(text)]
@@ -210,7 +215,7 @@ class Customer:
         """Choose an answer if the bot has finished speaking, or note that there is none."""
         if not (self._words if self._scenario.follows_words else self._heard):
             return
-        unsaid = sum(map(len, self._words)) > self._heard * MOST_CHARACTERS
+        unsaid = sum(map(spoken_length, self._words)) > self._heard * MOST_CHARACTERS
         if unsaid and self._quiet(now) < PATIENCE_SECONDS:
             return
         choice = self._choose()

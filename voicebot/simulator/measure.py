@@ -16,7 +16,7 @@ import numpy as np
 
 from voicebot.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE
 from voicebot.simulator.activity import FULL_SCALE, WINDOW, Samples, Segment, active, segments
-from voicebot.simulator.customer import Answer
+from voicebot.simulator.customer import Answer, Kind
 from voicebot.simulator.tape import SILENT_PEAK, Gap, Tape
 
 #: A sample at or above this is clipped: the top steps of 16-bit PCM and of A-law (32,256).
@@ -44,13 +44,15 @@ class Turn:
     """One answer of the customer, and what the bot made of it."""
 
     number: int
+    kind: Kind
     question: str
     said: str
     start: float
     end: float
     response: Response
     latency: float | None
-    """End of the customer's answer to the bot's first audible sample (voice to voice)."""
+    """End of the customer's answer to the bot's first audible sample (voice to voice); None if
+    there was no reply, or it came before the end."""
     barge_in: float | None
     """For an answer that interrupted: its first sample to the bot's last audible one."""
 
@@ -86,8 +88,10 @@ class Measures:
 
     @property
     def latencies(self) -> list[float]:
-        """Voice-to-voice latency of each turn that was answered."""
-        return [turn.latency for turn in self.turns if turn.latency is not None]
+        """Voice-to-voice latency of each spoken turn that was answered. Keys are not among them:
+        a key is understood at once, and would make the rest look better than it is."""
+        spoken = (turn for turn in self.turns if turn.kind is Kind.SPEECH)
+        return [turn.latency for turn in spoken if turn.latency is not None]
 
     @property
     def barge_ins(self) -> list[float]:
@@ -122,9 +126,12 @@ def _turns(bot: list[Segment], answers: Sequence[Answer], zero: float) -> list[T
         start, end = answer.start - zero, answer.end - zero
         following = answers[number].start - zero if number < len(answers) else float("inf")
         response, at = _response(bot, start, end, following)
+        if response is Response.PREMATURE and answer.kind is Kind.KEYS:
+            response = Response.ANSWERED  # it needed no more keys; nobody was cut short
         turns.append(
             Turn(
                 number=number,
+                kind=answer.kind,
                 question=answer.question,
                 said=answer.text,
                 start=start,

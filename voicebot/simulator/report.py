@@ -157,6 +157,7 @@ def as_dict(result: CallResult) -> dict[str, Any]:
         "turns": [
             {
                 "number": turn.number,
+                "kind": turn.kind.value,
                 "question": turn.question,
                 "said": turn.said,
                 "start": round(turn.start, 3),
@@ -177,7 +178,7 @@ def as_dict(result: CallResult) -> dict[str, Any]:
 def _voice_to_voice(latencies: Sequence[float]) -> str:
     p50, p95 = percentile(latencies, 50), percentile(latencies, 95)
     return (
-        f"voice to voice over {len(latencies)} turns: "
+        f"voice to voice over {len(latencies)} spoken turns: "
         f"p50 {milliseconds(p50)}, p95 {milliseconds(p95)}"
     )
 

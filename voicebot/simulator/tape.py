@@ -110,7 +110,7 @@ class Pacing:
 
     frames: int
     lateness: tuple[float, ...]
-    """Of each frame, seconds behind the best clock its predecessors kept."""
+    """Of each frame, seconds behind the best clock of the second before it."""
     drift: float
     """Seconds a minute by which that clock falls behind; 0 is perfect."""
 
@@ -122,15 +122,18 @@ class Pacing:
 def pacing(tape: Tape) -> Pacing:
     """Measure the arrival of every message of *tape* against an ideal 20 ms clock.
 
-    The ideal clock starts with the earliest of the first second's frames, relative to its number.
-    The first few are left out: a service sends some ahead, which makes those look late.
+    Lateness is judged by the last second, because a service that was held up starts its clock
+    anew; how far that takes it from the wall clock is the drift. The first few messages are left
+    out: a service sends some ahead, which makes those look late.
     """
     arrivals = np.asarray(tape.arrivals)
     if arrivals.size <= SENT_AHEAD + 1:
         return Pacing(int(arrivals.size), (), 0.0)
     played = np.concatenate(([0.0], np.cumsum(np.asarray(tape.sizes[:-1])))) / BYTES_PER_SECOND
     offset = (arrivals - played)[SENT_AHEAD:]
-    lateness = offset - float(np.min(offset[: round(1 / FRAME_SECONDS)]))
+    second = round(1 / FRAME_SECONDS)
+    before = np.concatenate((np.full(second - 1, offset[:second].min()), offset))
+    best = np.lib.stride_tricks.sliding_window_view(before, second).min(axis=1)
     minutes = (arrivals[SENT_AHEAD:] - arrivals[0]) / 60.0
     drift = float(np.polyfit(minutes, offset, 1)[0])
-    return Pacing(int(arrivals.size), tuple(map(float, lateness)), drift)
+    return Pacing(int(arrivals.size), tuple(map(float, offset - best)), drift)

@@ -45,11 +45,11 @@ class TurnTaker:
         elif change is not None:
             events += [change, self._endpointer.speech_stopped(change.at)]
             self._speech_at = None
-        if self._speech_at is not None:
-            # Counted to the last sound, not to now: a click does not grow during the hangover.
-            if self._detector.last_speech_end - self._speech_at >= BARGE_IN_SECONDS:
-                events.append(SpeechLasted(self._speech_at))
-                self._speech_at = None
+        # Counted to the last sound, not to now: a click does not grow during the hangover.
+        lasted = self._detector.last_speech_end - (self._speech_at or 0.0)
+        if self._speech_at is not None and lasted >= BARGE_IN_SECONDS:
+            events.append(SpeechLasted(self._speech_at))
+            self._speech_at = None
         return events
 
     def no_audio(self, now: float) -> list[TurnEvent]:

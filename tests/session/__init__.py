@@ -1,0 +1,1 @@
+"""Whole sessions in virtual time, between scripted speech engines."""

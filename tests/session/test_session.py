@@ -1,0 +1,319 @@
+"""From the UUID to the end: what callers hear, what is measured, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import wave
+from pathlib import Path
+
+import pytest
+
+from tests.support import virtual_time
+from tests.support.call_stage import (
+    BOT_FRAME,
+    SPEECH,
+    CallStage,
+    NotedJournal,
+    ScriptedStt,
+    ScriptedTts,
+)
+from voicebot.audio import pcm
+from voicebot.call.recorder import Recorder
+from voicebot.dialogue.commands import Next
+from voicebot.dialogue.machine import DialogueMachine
+from voicebot.providers.interfaces import Expectation
+from voicebot.telemetry.metrics import Metrics
+
+
+def test_the_reference_scenario() -> None:
+    async def story() -> None:
+        stage = CallStage(
+            ScriptedStt(
+                [
+                    "J'ai un problème avec mon internet.",
+                    "Pierre Dupont, 06 12 34 56 78.",
+                    "Oui, c'est ça.",
+                    "Oui, ça marche !",
+                ]
+            )
+        )
+        await stage.start()
+        for _ in range(3):
+            await stage.answer()
+        await stage.listen_until_silent()  # the advice
+        await stage.listen(2.2)  # its pause
+        await stage.answer()
+        await stage.listen_until_silent()
+        await stage.session.released()
+
+        assert stage.ended is not None
+        assert (stage.ended.next, stage.ended.outcome) == (Next.HANGUP, "completed")
+        states = [event["state"] for event in stage.events("state")]
+        assert states == [
+            "welcome", "identification", "diagnostic", "solution", "verification", "goodbye",
+        ]  # fmt: skip
+        assert stage.tts.made == ["Vous êtes Pierre Dupont, au 06 12 34 56 78."]
+        assert stage.metric("voicebot_calls_total", outcome="completed") == 1
+        (ended,) = stage.journal.ended
+        assert (ended.caller_name, ended.caller_number) == ("Pierre Dupont", "0612345678")
+        assert (ended.turns, ended.ended_by, ended.reason) == (4, "bot", "internet")
+
+    virtual_time.run(story())
+
+
+def test_the_answer_comes_when_the_wait_is_over_and_is_measured_so() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt(["Pierre Dupont, 06 12 34 56 78."]))
+        await stage.start()
+        await stage.answer()  # to the greeting; anything may follow, so the open wait of 0.65 s
+        await stage.hang_up()
+        turn = stage.journal.turns[-1]
+        assert turn.number == 1
+        assert turn.response_s == pytest.approx(0.65, abs=0.05)
+        assert turn.endpointing_s == pytest.approx(turn.response_s, abs=0.001)
+        assert stage.metric("voicebot_turn_response_seconds_count") == 1
+
+    virtual_time.run(story())
+
+
+def test_a_complete_answer_is_answered_sooner() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt(["euh, bonjour", "06 12 34 56 78"]))
+        await stage.start()
+        await stage.answer()
+        await stage.answer()
+        await stage.hang_up()
+        response = stage.journal.turns[-1].response_s
+        assert response is not None
+        assert response == pytest.approx(0.36, abs=0.05)
+        assert Expectation.NUMBER in stage.stt.expectations
+
+    virtual_time.run(story())
+
+
+def test_a_slow_recogniser_is_all_that_the_caller_waits_for() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt(["J'ai un problème d'internet."], delay=1.5))
+        await stage.start()
+        await stage.answer()
+        await stage.hang_up()
+        response = stage.journal.turns[-1].response_s
+        assert response is not None
+        assert 1.5 < response < 1.5 + 0.3  # its time, and the hangover that precedes it
+
+    virtual_time.run(story())
+
+
+def test_barge_in_stops_the_bot_and_keeps_what_was_heard() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt(["Ma box ne marche plus."]))
+        await stage.start()
+        await stage.listen(1.0)
+        assert stage.heard[-1] == BOT_FRAME
+        await stage.say(0.3)
+        assert stage.heard[-1] is None
+        await stage.say(0.7)
+        await stage.listen(1.2)
+        await stage.hang_up()
+        events = stage.events()
+        (cut,) = [event for event in events if event["event"] == "bot_cut"]
+        # A word takes 0.1 s; 1 s and the time it took to notice were heard.
+        assert str(cut["text"]).startswith("Bonjour, bienvenue au SAV Wouippleul. Cet appel est")
+        assert "Je vous écoute" not in str(cut["text"])
+        assert stage.journal.turns[0].bot_text == cut["text"]
+        assert stage.journal.turns[0].outcome == "interrupted"
+        assert stage.metric("voicebot_barge_ins_total", outcome="accepted") == 1
+        assert stage.metric("voicebot_barge_in_stop_seconds_sum") < 0.3
+
+    virtual_time.run(story())
+
+
+def test_a_repeated_sentence_is_synthesised_once() -> None:
+    async def story() -> None:
+        stage = CallStage(
+            ScriptedStt(["bonjour", "Pierre Dupont 06 12 34 56 78", "Vous pouvez répéter ?"])
+        )
+        await stage.start()
+        for _ in range(3):
+            await stage.answer()
+        await stage.listen_until_silent()
+        await stage.hang_up()
+        assert stage.tts.made == ["Vous êtes Pierre Dupont, au 06 12 34 56 78."]
+        said = [str(event["text"]) for event in stage.events("bot_said")]
+        assert said[-1] == said[-2]
+
+    virtual_time.run(story())
+
+
+def test_a_recogniser_that_never_answers_does_not_leave_the_caller_in_silence() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt([...]))
+        await stage.start()
+        await stage.answer()
+        assert "Pardon" in str(stage.events("bot_said")[-1]["text"])
+        await stage.hang_up()
+
+    virtual_time.run(story())
+
+
+def test_three_errors_in_a_row_hand_the_caller_to_a_person() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt([None, None, None]))
+        await stage.start()
+        for _ in range(3):
+            await stage.answer()
+        await stage.listen_until_silent()
+        assert stage.ended is not None
+        assert (stage.ended.next, stage.ended.outcome) == (Next.TRANSFER, "failed")
+        await stage.session.released()
+
+    virtual_time.run(story())
+
+
+def test_a_voice_that_fails_is_reported_and_the_call_goes_on() -> None:
+    async def story() -> None:
+        stage = CallStage(
+            ScriptedStt(["bonjour", "Pierre Dupont 06 12 34 56 78"]),
+            tts=ScriptedTts(fails_on="Pierre"),
+        )
+        await stage.start()
+        await stage.answer()
+        await stage.answer()
+        await stage.listen_until_silent()
+        assert stage.ended is None
+        said = str(stage.events("bot_said")[-1]["text"])
+        assert said == "Pardon, je n'ai pas bien compris. C'est bien ça ?"
+        await stage.hang_up()
+
+    virtual_time.run(story())
+
+
+def test_caller_hangs_up_in_the_middle_of_a_word() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt(["bonjour"]))
+        await stage.start()
+        await stage.listen_until_silent()
+        await stage.say(0.5)
+        await stage.hang_up()
+        assert stage.ended is not None
+        assert (stage.ended.next, stage.ended.outcome) == (Next.HANGUP, "caller_hangup")
+        assert stage.journal.ended[0].ended_by == "caller"
+        (ended,) = stage.events("ended")
+        assert ended["outcome"] == "caller_hangup"
+        assert ended["t"] == pytest.approx(stage.loop.time() - 1000.0)
+
+    virtual_time.run(story())
+
+
+def test_a_silent_caller_is_asked_and_then_let_go() -> None:
+    async def story() -> None:
+        stage = CallStage()
+        await stage.start()
+        await stage.listen(40)
+        said = [str(event["text"]) for event in stage.events("bot_said")]
+        assert [text.split(",")[0] for text in said] == [
+            "Bonjour", "Allô", "Je ne vous entends plus. Merci pour votre appel",
+        ]  # fmt: skip
+        assert stage.ended is not None
+        assert stage.ended.outcome == "no_input"
+        await stage.session.released()
+
+    virtual_time.run(story())
+
+
+def test_a_caller_on_mute_is_silent_too() -> None:
+    """No frames arrive at all: hold, mute, silence suppression."""
+
+    async def story() -> None:
+        stage = CallStage(ScriptedStt(["J'ai un problème d'internet."]))
+        await stage.start()
+        await stage.listen_until_silent()
+        await stage.say(1.0)
+        await stage.slots(100, None)
+        assert len(stage.events("caller_said")) == 1
+        await stage.hang_up()
+
+    virtual_time.run(story())
+
+
+def test_a_callback_that_the_journal_does_not_confirm_is_not_promised() -> None:
+    async def story() -> None:
+        stage = CallStage(
+            ScriptedStt(["bonjour", "Pierre Dupont 06 12 34 56 78", "oui", "un technicien", "oui"]),
+            journal=NotedJournal(answers=False),
+            technician=False,
+        )
+        await stage.start()
+        for _ in range(4):
+            await stage.answer()
+        await stage.answer()
+        await stage.listen_until_silent()
+        assert stage.journal.callbacks[0].number == "0612345678"
+        assert any("pas pu enregistrer" in str(e["text"]) for e in stage.events("bot_said"))
+        assert stage.ended is not None
+        assert stage.ended.outcome == "failed"
+        await stage.session.released()
+
+    virtual_time.run(story())
+
+
+def test_keys_are_answered_in_the_same_slot() -> None:
+    async def story() -> None:
+        stage = CallStage()
+        await stage.start()
+        await stage.listen(0.5)
+        stage.session.digit_received("1", stage.loop.time())
+        await stage.slots(1)
+        assert stage.heard[-1] == BOT_FRAME
+        assert "votre nom" in str(stage.events("bot_said")[-1]["text"])
+        await stage.hang_up()
+        turn = stage.journal.turns[-1]
+        assert (turn.caller_text, turn.understood) == ("1", "keys")
+        assert turn.response_s == pytest.approx(0.0, abs=0.021)
+
+    virtual_time.run(story())
+
+
+def test_a_bug_in_the_dialogue_costs_no_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def story() -> None:
+        stage = CallStage(ScriptedStt(["bonjour"]))
+        await stage.start()
+        monkeypatch.setattr(DialogueMachine, "_on_turn_ended", broken)
+        await stage.answer()
+        assert stage.ended is not None
+        assert (stage.ended.next, stage.ended.outcome) == (Next.TRANSFER, "failed")
+        await stage.session.released()
+
+    virtual_time.run(story())
+
+
+def test_both_sides_are_recorded_in_step(tmp_path: Path) -> None:
+    async def story() -> None:
+        metrics = Metrics()
+        recorder = Recorder(tmp_path, metrics)
+        stage = CallStage(ScriptedStt(["J'ai un problème d'internet."]), recorder=recorder)
+        await stage.start()
+        await stage.answer()
+        await stage.listen_until_silent()
+        await stage.hang_up()
+        assert await asyncio.to_thread(recorder.close)
+        (path,) = tmp_path.rglob("*.wav")  # noqa: ASYNC240 -- nothing else runs by now
+        with wave.open(str(path)) as file:
+            assert (file.getnchannels(), file.getframerate()) == (2, pcm.SAMPLE_RATE)
+            stereo = file.readframes(file.getnframes())
+        caller, bot = stereo[0::4] + stereo[1::4], stereo[2::4] + stereo[3::4]
+        slots = len(stereo) // (2 * pcm.FRAME_BYTES)
+        assert slots == len(stage.heard)
+        spoken = sum(1 for frame in stage.heard if frame is not None)
+        assert sum(map(bool, bot)) == pytest.approx(spoken * pcm.FRAME_SAMPLES, abs=2 * 160)
+        assert sum(map(bool, caller)) == pytest.approx(50 * pcm.FRAME_SAMPLES, abs=2 * 160)
+        # The answer follows the caller's last word by the wait, on the tape as in the journal.
+        last_word = max(i for i in range(slots) if SPEECH[:2] in stereo[i * 640 : i * 640 + 2])
+        after = stereo[last_word * 640 :]
+        answer = next(i for i in range(2, len(after), 4) if after[i] or after[i + 1]) / 4 / 8000
+        assert answer == pytest.approx(0.65, abs=0.1)
+
+    virtual_time.run(story())

@@ -1,0 +1,206 @@
+"""Admission, what is remembered of a call, and the way down; sessions are real, speech is not."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from tests.support import virtual_time
+from tests.support.call_stage import (
+    LoudnessVad,
+    NotedJournal,
+    Prompts,
+    ScriptedStt,
+    ScriptedTts,
+)
+from voicebot import script_file
+from voicebot.call.session import CallSession, Services
+from voicebot.dialogue.slots import Limits
+from voicebot.server import CallServer
+from voicebot.telemetry.metrics import Metrics
+
+
+class Connection:
+    """Stands in for the socket: notes that it was told to end."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    def end(self) -> None:
+        self.ended = True
+
+
+class House:
+    """A server that was told it listens, and calls that come in."""
+
+    def __init__(self, loop, max_calls: int = 2, resume_window: float = 120.0) -> None:  # type: ignore[no-untyped-def]
+        self.metrics = Metrics()
+        self.journal = NotedJournal()
+        self.server = CallServer(
+            self.metrics, loop, max_calls=max_calls, resume_window=resume_window
+        )
+        self.server._services = Services(
+            script=script_file.load(),
+            limits=Limits(8, 15, 600),
+            stt=ScriptedStt(),
+            tts=ScriptedTts(),
+            prompts=Prompts(),
+            new_vad=LoudnessVad,
+            metrics=self.metrics,
+            journal=self.journal,  # type: ignore[arg-type]
+            recorder=None,
+            technician_available=lambda: True,
+        )
+
+    def call(self, call_id: uuid.UUID | None = None) -> CallSession | None:
+        return self.server._accept(call_id or uuid.uuid4(), Connection())  # type: ignore[arg-type]
+
+    def refused(self, reason: str) -> float | None:
+        return self.metrics.registry.get_sample_value(
+            "voicebot_connections_refused_total", {"reason": reason}
+        )
+
+
+def story(tell: Callable[[House], None], **settings: float) -> None:
+    async def main() -> None:
+        house = House(asyncio.get_running_loop(), **settings)  # type: ignore[arg-type]
+        tell(house)
+        for session in list(house.server._calls.values()):
+            session.connection_lost(None)
+        await house.server.close()
+
+    virtual_time.run(main())
+
+
+def test_the_call_beyond_the_limit_is_refused_and_goes_to_a_person() -> None:
+    def tell(house: House) -> None:
+        assert house.call() is not None
+        assert house.call() is not None
+        third = uuid.uuid4()
+        assert house.call(third) is None
+        assert house.refused("full") == 1
+        assert house.server.next_step(third) == "transfer"
+        assert house.server.ready() == (False, "full: 2 calls")
+
+    # "ready" looks at the listening socket first; here the server is as good as listening.
+    def listening(house: House) -> None:
+        house.server._server = object()  # type: ignore[assignment]
+        tell(house)
+        house.server._server = None
+
+    story(listening)
+
+
+def test_a_place_that_becomes_free_is_taken() -> None:
+    def tell(house: House) -> None:
+        first = house.call()
+        house.call()
+        assert first is not None
+        first.connection_lost(None)
+        assert house.call() is not None
+
+    story(tell)
+
+
+def test_the_same_uuid_twice_at_once() -> None:
+    def tell(house: House) -> None:
+        call_id = uuid.uuid4()
+        assert house.call(call_id) is not None
+        assert house.call(call_id) is None
+        assert house.refused("duplicate") == 1
+
+    story(tell)
+
+
+def test_draining_refuses_and_says_so() -> None:
+    def tell(house: House) -> None:
+        house.call()
+        house.server.drain()
+        assert house.call() is None
+        assert house.refused("draining") == 1
+        assert house.server.ready() == (False, "draining")
+        assert [call["state"] for call in house.server.active_calls()] == ["welcome"]
+
+    story(tell)
+
+
+@pytest.mark.parametrize(("digit", "step"), [("0", "transfer"), (None, "hangup")])
+def test_the_dialplan_learns_what_comes_next(digit: str | None, step: str) -> None:
+    def tell(house: House) -> None:
+        call_id = uuid.uuid4()
+        session = house.call(call_id)
+        assert session is not None
+        if digit:
+            session.digit_received(digit, 0.0)
+            hear_out(session)
+            assert session.ending is not None
+            # Asterisk may ask before it has closed the connection.
+            assert house.server.next_step(call_id) == step
+        session.connection_lost(None)
+        assert house.server.next_step(call_id) == step
+
+    story(tell)
+
+
+def test_a_caller_whom_no_technician_answered_comes_back_to_a_callback() -> None:
+    def tell(house: House) -> None:
+        call_id = uuid.uuid4()
+        session = house.call(call_id)
+        assert session is not None
+        session.digit_received("0", 0.0)
+        hear_out(session)
+        session.connection_lost(None)
+        again = house.call(call_id)
+        assert again is not None
+        assert again.state == "transfer"
+
+    story(tell)
+
+
+def test_a_caller_who_hung_up_and_a_stranger_start_afresh() -> None:
+    def tell(house: House) -> None:
+        call_id = uuid.uuid4()
+        session = house.call(call_id)
+        assert session is not None
+        session.connection_lost(None)
+        again = house.call(call_id)
+        assert again is not None
+        assert again.state == "welcome"
+
+    story(tell)
+
+
+def test_an_unknown_call_is_a_persons_business() -> None:
+    def tell(house: House) -> None:
+        assert house.server.next_step(uuid.uuid4()) == "transfer"
+        assert house.server.subscribe(uuid.uuid4()) is None
+
+    story(tell)
+
+
+def test_the_feed_can_be_read_after_the_end() -> None:
+    def tell(house: House) -> None:
+        call_id = uuid.uuid4()
+        session = house.call(call_id)
+        assert session is not None
+        session.connection_lost(None)
+        watch = house.server.subscribe(call_id)
+        assert watch is not None
+        kinds = []
+        while (event := watch.get(timeout=0)) is not None:
+            kinds.append(event["event"])
+        assert kinds[0] == "state"
+        assert kinds[-1] == "ended"
+
+    story(tell)
+
+
+def hear_out(session: CallSession) -> None:
+    for _ in range(500):
+        session.next_frame()
+        if session.ending is not None:
+            return
+    raise AssertionError("the call does not end")
