@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from voicebot import config
 from voicebot.cli import VERBS
-from voicebot.dialogue.script import Prompt
+from voicebot.control import ControlApp, ServiceView
 from voicebot.telemetry import reference
+from voicebot.telemetry.metrics import CALL_OUTCOMES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -98,4 +101,19 @@ def test_the_howto_names_parts_of_the_script_that_exist() -> None:
     assert named
     for part in named:
         assert re.search(rf"^{part}:", script, flags=re.M), part
-    assert Prompt.WELCOME.value == "welcome"
+
+
+def test_the_page_of_the_control_api_has_its_paths() -> None:
+    page = (ROOT / "docs" / "reference" / "control-api.md").read_text()
+    app = ControlApp(cast(ServiceView, None), CollectorRegistry())
+    assert set(re.findall(r"^\| `((?:GET|POST) [^`]+)` \|", page, flags=re.M)) == set(app.paths)
+
+
+def test_the_page_of_commands_has_every_command() -> None:
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    assert set(re.findall(r"^\| `([a-z]+)", page, flags=re.M)) == VERBS.keys()
+
+
+def test_the_page_of_the_journal_explains_every_outcome() -> None:
+    page = (ROOT / "docs" / "how-to" / "read-the-journal.md").read_text()
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, flags=re.M)) == set(CALL_OUTCOMES)

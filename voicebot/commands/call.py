@@ -173,12 +173,12 @@ async def _many(
 ) -> int:
     finished = 0
 
-    def done(result: CallResult) -> None:
+    def ended(one: Scenario) -> None:
         nonlocal finished
         finished += 1
-        _progress(f"{finished} of {args.calls} calls over ({result.scenario.name})")
+        _progress(f"{finished} of {args.calls} calls over ({one.name})")
 
-    results = await run_calls(scenarios, target, lines, count=args.calls, done=done)
+    results = await run_calls(scenarios, target, lines, count=args.calls, ended=ended)
     for number, result in enumerate(results, 1):
         _record(result, args.out, f"-{number:03}")
     if not args.json:

@@ -33,7 +33,7 @@ class Trigger(Enum):
     """Why a call moves on."""
 
     ANSWERED = "answered"
-    CAME_BACK = "came back: no technician answered"
+    CAME_BACK = "came back, no technician answered"
     CALLER_SPOKE = "the caller said why they call"
     IDENTIFIED = "name and number confirmed"
     PROBLEM_KNOWN = "the kind of problem is known"

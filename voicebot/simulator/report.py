@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voicebot.simulator.leg import End
-from voicebot.simulator.measure import Level, Measures, Response, percentile
+from voicebot.simulator.measure import Level, Measures, Response, Turn, percentile
 from voicebot.simulator.runner import CallResult
 from voicebot.simulator.transcript import Entry, Who
 
@@ -154,20 +154,7 @@ def as_dict(result: CallResult) -> dict[str, Any]:
         "bot_speech_dbfs": _rounded(measures.bot.speech_rms),
         "bot_peak_dbfs": _rounded(measures.bot.peak),
         "bot_clipped": measures.bot.clipped,
-        "turns": [
-            {
-                "number": turn.number,
-                "kind": turn.kind.value,
-                "question": turn.question,
-                "said": turn.said,
-                "start": round(turn.start, 3),
-                "end": round(turn.end, 3),
-                "response": turn.response.name.lower(),
-                "latency": _rounded(turn.latency),
-                "barge_in": _rounded(turn.barge_in),
-            }
-            for turn in measures.turns
-        ],
+        "turns": [_turn_as_dict(turn) for turn in measures.turns],
         "transcript": [
             {"at": round(entry.at, 3), "who": entry.who.value, "text": entry.text}
             for entry in result.entries
@@ -181,6 +168,20 @@ def _voice_to_voice(latencies: Sequence[float]) -> str:
         f"voice to voice over {len(latencies)} spoken turns: "
         f"p50 {milliseconds(p50)}, p95 {milliseconds(p95)}"
     )
+
+
+def _turn_as_dict(turn: Turn) -> dict[str, Any]:
+    return {
+        "number": turn.number,
+        "kind": turn.kind.value,
+        "question": turn.question,
+        "said": turn.said,
+        "start": round(turn.start, 3),
+        "end": round(turn.end, 3),
+        "response": turn.response.name.lower(),
+        "latency": _rounded(turn.latency),
+        "barge_in": _rounded(turn.barge_in),
+    }
 
 
 def _ending(result: CallResult) -> str:

@@ -64,6 +64,19 @@ class CallResult:
 Show = Callable[[Entry], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A call that is over and not measured yet."""
+
+    scenario: Scenario
+    call_id: uuid.UUID
+    leg: AudioSocketLeg
+    tape: Tape
+    customer: Customer
+    transcript: Transcript
+    feed_fault: str
+
+
 async def run_call(
     scenario: Scenario,
     target: Target,
@@ -74,16 +87,55 @@ async def run_call(
 ) -> CallResult:
     """Hold one call to its end. *lines* as for :class:`Customer`. Raises OSError if nobody
     listens at the target."""
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    noise = scenario.caller.noise
-    customer = Customer(
-        scenario,
-        lines,
-        now=start,
-        seed=seed,
-        noise=() if noise is None else noise_frames(noise, seed),
-    )
+    return _result(await _hold(scenario, target, lines, show, seed))
+
+
+async def run_calls(
+    scenarios: Sequence[Scenario],
+    target: Target,
+    lines: Mapping[str, Line],
+    *,
+    count: int,
+    stagger: float = 0.25,
+    ended: Callable[[Scenario], None] | None = None,
+) -> list[CallResult]:
+    """Hold *count* calls at once, *stagger* seconds apart, going round *scenarios*.
+
+    Nothing is measured before all have ended: it would make the others' frames late. The results
+    are in the order of dialling. Raises OSError if nobody listens at the target.
+    """
+
+    async def one(number: int) -> _Held:
+        await asyncio.sleep(number * stagger)
+        scenario = scenarios[number % len(scenarios)]
+        held = await _hold(scenario, target, lines, None, number)
+        if ended is not None:
+            ended(scenario)
+        return held
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(one(number)) for number in range(count)]
+    except ExceptionGroup as failed:
+        refused = failed.subgroup(OSError)
+        if refused is not None:
+            raise _first(refused) from failed
+        raise
+    return [_result(call.result()) for call in calls]
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _hold(
+    scenario: Scenario, target: Target, lines: Mapping[str, Line], show: Show | None, seed: int
+) -> _Held:
+    start = asyncio.get_running_loop().time()
+    level = scenario.caller.noise
+    noise = [] if level is None else noise_frames(level, seed)
+    customer = Customer(scenario, lines, now=start, seed=seed, noise=noise)
     transcript = Transcript(customer, start, show)
     tape = Tape(start)
     call_id = uuid.uuid4()
@@ -93,7 +145,7 @@ async def run_call(
     finally:
         leg.hang_up()
     transcript.close()
-    return _result(scenario, call_id, leg, tape, customer, transcript, feed_fault)
+    return _Held(scenario, call_id, leg, tape, customer, transcript, feed_fault)
 
 
 async def _until_ended(
@@ -129,74 +181,29 @@ async def _follow(
     return ""
 
 
-def _result(
-    scenario: Scenario,
-    call_id: uuid.UUID,
-    leg: AudioSocketLeg,
-    tape: Tape,
-    customer: Customer,
-    transcript: Transcript,
-    feed_fault: str,
-) -> CallResult:
-    end = leg.ended.result()
-    measures = measure(tape, customer.answers)
+def _result(held: _Held) -> CallResult:
+    """Measure and judge."""
+    end = held.leg.ended.result()
+    measures = measure(held.tape, held.customer.answers)
     facts = judge.Facts(
         end=end,
-        fault=leg.fault,
-        outcome=transcript.outcome,
-        entries=transcript.entries,
-        unanswered=customer.unanswered,
+        fault=held.leg.fault,
+        outcome=held.transcript.outcome,
+        entries=held.transcript.entries,
+        unanswered=held.customer.unanswered,
         measures=measures,
-        feed_fault=feed_fault,
+        feed_fault=held.feed_fault,
     )
     return CallResult(
-        scenario=scenario,
-        call_id=call_id,
+        scenario=held.scenario,
+        call_id=held.call_id,
         end=end,
-        outcome=transcript.outcome,
-        entries=tuple(transcript.entries),
+        outcome=held.transcript.outcome,
+        entries=tuple(held.transcript.entries),
         measures=measures,
-        pacing=pacing(tape),
-        send_lateness=tuple(leg.send_lateness),
-        tape=tape,
-        failures=tuple(judge.failures(scenario, facts)),
-        warnings=tuple(judge.warnings(scenario, facts)),
+        pacing=pacing(held.tape),
+        send_lateness=tuple(held.leg.send_lateness),
+        tape=held.tape,
+        failures=tuple(judge.failures(held.scenario, facts)),
+        warnings=tuple(judge.warnings(held.scenario, facts)),
     )
-
-
-async def run_calls(
-    scenarios: Sequence[Scenario],
-    target: Target,
-    lines: Mapping[str, Line],
-    *,
-    count: int,
-    stagger: float = 0.25,
-    done: Callable[[CallResult], None] | None = None,
-) -> list[CallResult]:
-    """Hold *count* calls at once, *stagger* seconds apart, going round *scenarios*.
-
-    The results are in the order of dialling. Raises OSError if nobody listens at the target.
-    """
-
-    async def one(number: int) -> CallResult:
-        await asyncio.sleep(number * stagger)
-        scenario = scenarios[number % len(scenarios)]
-        result = await run_call(scenario, target, lines, seed=number)
-        if done is not None:
-            done(result)
-        return result
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            calls = [group.create_task(one(number)) for number in range(count)]
-    except ExceptionGroup as group_error:
-        refused = group_error.subgroup(OSError)
-        if refused is not None:
-            raise _first(refused) from group_error
-        raise
-    return [call.result() for call in calls]
-
-
-def _first(group: BaseExceptionGroup[OSError]) -> OSError:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -121,7 +121,7 @@ def test_our_own_service_on_the_ports_is_no_fault(settings: Callable[..., Settin
 
     def fetch(url: str) -> bytes:
         asked.append(url)
-        return json.dumps([{"call_id": "a"}, {"call_id": "b"}]).encode()
+        return json.dumps({"calls": [{"call_id": "a"}, {"call_id": "b"}]}).encode()
 
     busy = healthy(bind_error=lambda host, port: errno.EADDRINUSE, fetch=fetch)
     findings = list(doctor_checks.ports(settings(), busy))
@@ -131,12 +131,11 @@ def test_our_own_service_on_the_ports_is_no_fault(settings: Callable[..., Settin
     assert set(asked) == {"http://127.0.0.1:9080/v1/calls"}
 
 
+@pytest.mark.parametrize("answer", [b"<html>hello</html>", b"[]", b'{"status": "up"}'])
 def test_a_foreign_web_server_on_the_control_port_is_not_taken_for_ours(
-    settings: Callable[..., Settings],
+    settings: Callable[..., Settings], answer: bytes
 ) -> None:
-    stranger = healthy(
-        bind_error=lambda host, port: errno.EADDRINUSE, fetch=lambda url: b"<html>hello</html>"
-    )
+    stranger = healthy(bind_error=lambda host, port: errno.EADDRINUSE, fetch=lambda url: answer)
     assert marks(doctor_checks.ports(settings(), stranger)) == "✗✗"
 
 
