@@ -11,6 +11,7 @@ from tests.support.playbook import (
     ends,
     heard,
     moves,
+    prepares,
     says,
     seconds,
     stores_callback,
@@ -58,7 +59,7 @@ def test_no_technician_leads_to_a_callback(until) -> None:
     play >> caller("Non.", yes=False)
     play << moves("transfer") << checks_technician()
     play >> technician(available=False)
-    play << says("Aucun technicien", "rappelle")
+    play << says("Aucun technicien", "rappelle") << prepares("06 12 34 56 78")
     play >> caller("Oui, rappelez-moi.", yes=True)
     play << stores_callback("0612345678", "Pierre Dupont", "internet")
     play >> callback_stored()

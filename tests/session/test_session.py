@@ -257,6 +257,24 @@ def test_a_callback_that_the_journal_does_not_confirm_is_not_promised() -> None:
     virtual_time.run(story())
 
 
+def test_a_callback_is_confirmed_without_waiting_for_the_voice() -> None:
+    async def story() -> None:
+        texts = ["bonjour", "Pierre Dupont 06 12 34 56 78", "oui", "un technicien", "oui"]
+        stage = CallStage(ScriptedStt(list(texts)), tts=ScriptedTts(delay=1.0), technician=False)
+        await stage.start()
+        for _ in texts:
+            await stage.answer()
+        assert stage.tts.made[-1] == "Un technicien vous rappellera au 06 12 34 56 78."
+        await stage.listen_until_silent()
+        assert stage.session.ending is not None
+        assert stage.ended is not None
+        assert stage.ended.outcome == "callback"
+        await stage.session.released()
+        assert stage.metric("voicebot_audio_underruns_total") == 0
+
+    virtual_time.run(story())
+
+
 def test_keys_are_answered_in_the_same_slot() -> None:
     async def story() -> None:
         stage = CallStage()

@@ -136,7 +136,7 @@ class Playbook:
 
 def _quiet(command: do.Command) -> bool:
     """Commands that a story need not mention."""
-    return isinstance(command, do.Note | do.Expect | do.StopPlayout)
+    return isinstance(command, do.Note | do.Expect | do.Prepare | do.StopPlayout)
 
 
 # -- what happens
@@ -255,6 +255,17 @@ def stops() -> Expected:
 
 def expects(answer: do.Answer) -> Expected:
     return Expected(lambda c: c == do.Expect(answer), f"expects {answer.value}")
+
+
+def prepares(*words: str) -> Expected:
+    """Has audio made of sentences that hold all *words*."""
+
+    def matches(command: do.Command) -> bool:
+        return isinstance(command, do.Prepare) and all(
+            word in " ".join(command.sentences) for word in words
+        )
+
+    return Expected(matches, f"prepares {words}")
 
 
 def checks_technician() -> Expected:

@@ -41,7 +41,8 @@ def audio_of(text: str) -> bytes:
 
 
 def render(cache: PromptCache, texts: list[str], at_once: int = 1) -> tuple[Voice, list[Rendered]]:
-    voice, progress = Voice(), []
+    voice = Voice()
+    progress: list[Rendered] = []
 
     async def story() -> None:
         await cache.render(voice, texts, progress.append, at_once=at_once)

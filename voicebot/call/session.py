@@ -286,6 +286,8 @@ class CallSession:
             case do.Say():
                 self._ledger.bot_says(" ".join(command.sentences), now)
                 self._speaker.say(command.utterance, command.sentences)
+            case do.Prepare():
+                self._speaker.prepare(command.sentences)
             case do.StopPlayout():
                 stopped = self._speaker.stop()
                 if stopped is not None:

@@ -116,6 +116,12 @@ class Speaker:
         elif not sentences:
             self._end(utterance)
 
+    def prepare(self, sentences: tuple[str, ...]) -> None:
+        """Synthesise what is not at hand, so that it is when it is said."""
+        for text in sentences:
+            if self._prompts.get(text) is None:
+                self._clip(text)
+
     def stop(self) -> PlayoutStopped | None:
         """Fall silent now; None if nothing was being said."""
         utterance, self._utterance = self._utterance, None

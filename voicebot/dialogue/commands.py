@@ -30,6 +30,13 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """These sentences will probably be said soon: have their audio ready."""
+
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StopPlayout:
     """Fall silent at once; ``PlayoutStopped`` follows if anything was playing."""
 
@@ -72,4 +79,4 @@ class Note:
     fields: dict[str, object] = field(default_factory=dict)
 
 
-Command = Say | StopPlayout | Expect | CheckTechnician | StoreCallback | EndCall | Note
+Command = Say | Prepare | StopPlayout | Expect | CheckTechnician | StoreCallback | EndCall | Note

@@ -23,6 +23,7 @@ from voicebot.dialogue.commands import (
     Expect,
     Next,
     Note,
+    Prepare,
     StopPlayout,
     StoreCallback,
 )
@@ -131,6 +132,8 @@ class DialogueMachine:
         asking = ASKING[question]
         self._commands.append(Expect(asking.answer))
         self._say(self._sentences(*lead, prompt or asking.prompt))
+        if asking.leads_to is not None and self.slots.number is not None:
+            self._commands.append(Prepare(self._sentences(asking.leads_to)))
 
     def say_solution(self) -> None:
         """Say the solution for the caller's problem; the pause and the question follow."""

@@ -28,11 +28,13 @@ class Question(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """The wording of one question; ``retries`` are the second and the third way to put it."""
+    """One question; ``retries`` are the second and the third way to put it."""
 
     prompt: Prompt
     answer: Answer
     retries: tuple[tuple[Prompt, ...], tuple[Prompt, ...]]
+    leads_to: Prompt | None = None
+    """What a "yes" is answered with, where that has to be synthesised."""
 
 
 _Q, _P = Question, Prompt
@@ -57,13 +59,19 @@ ASKING: dict[Question, Asking] = {
     ),
     _Q.WORKS: Asking(_P.ASK_WORKS, Answer.YES_NO, ((_P.PARDON, _P.ASK_WORKS), (_P.RETRY_YES_NO,))),
     _Q.CALLBACK: Asking(
-        _P.OFFER_CALLBACK, Answer.YES_NO, ((_P.PARDON, _P.OFFER_CALLBACK), (_P.RETRY_YES_NO,))
+        _P.OFFER_CALLBACK,
+        Answer.YES_NO,
+        ((_P.PARDON, _P.OFFER_CALLBACK), (_P.RETRY_YES_NO,)),
+        leads_to=_P.CALLBACK_STORED,
     ),
     _Q.CALLBACK_NUMBER: Asking(
         _P.ASK_CALLBACK_NUMBER, Answer.NUMBER, ((_P.PARDON, _P.RETRY_NUMBER), (_P.KEYPAD_NUMBER,))
     ),
     _Q.CONFIRM_CALLBACK: Asking(
-        _P.CONFIRM_NUMBER, Answer.YES_NO, (_YES_NO_RETRY, (_P.RETRY_YES_NO,))
+        _P.CONFIRM_NUMBER,
+        Answer.YES_NO,
+        (_YES_NO_RETRY, (_P.RETRY_YES_NO,)),
+        leads_to=_P.CALLBACK_STORED,
     ),
 }
 

@@ -20,7 +20,7 @@ def tone(duration: float, amplitude: float) -> Float:
 
 
 def decibels(pcm: bytes) -> float:
-    samples = np.frombuffer(pcm, np.int16).astype(np.float32) / 32768
+    samples = np.frombuffer(pcm, np.int16).astype(np.float32) / np.float32(32768)
     return float(20 * np.log10(active_level(samples)))
 
 

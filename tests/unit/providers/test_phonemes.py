@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from voicebot.providers import phonemes as module
 from voicebot.providers.phonemes import PhonemeError, phonemes, spell
 
 
@@ -75,7 +74,7 @@ def test_a_program_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
     def hang(*args: object, **kwargs: object) -> None:
         raise subprocess.TimeoutExpired("espeak-ng", 5)
 
-    monkeypatch.setattr(module.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
 
     with pytest.raises(PhonemeError, match="did not answer"):
         phonemes("bonjour", "fr")

@@ -121,7 +121,7 @@ CHECKS = (
 )
 def test_checks_the_number_that_was_read_back(bot: str, answer: str) -> None:
     stage = Stage(CHECKS)
-    stage.bot_says(bot, 2.0)
+    stage.bot_says(bot, 3.0)
     stage.silence(2.0)
     assert stage.said == [answer]
 

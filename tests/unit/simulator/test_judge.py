@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from voicebot.simulator.activity import Segment
+from voicebot.simulator.customer import Kind
 from voicebot.simulator.judge import Facts, failures, hesitations, pause_before, warnings
 from voicebot.simulator.leg import End
 from voicebot.simulator.measure import Level, Measures, Response, Turn
@@ -39,6 +40,7 @@ FACTS = Facts(
 )
 TURN = Turn(
     number=1,
+    kind=Kind.SPEECH,
     question="Ça marche ?",
     said="Oui.",
     start=5.0,

@@ -111,6 +111,14 @@ def test_a_bot_that_cannot_wait_is_premature() -> None:
     assert turn.latency is None
 
 
+def test_a_bot_that_needs_no_more_keys_is_not_premature() -> None:
+    tape = tape_of(track(8.0, (2.5, 4.0)))
+    keys = Answer(Kind.KEYS, "0612345678#", START + 1.0, START + 3.0, "Votre numéro ?")
+    (turn,) = measure(tape, [keys]).turns
+    assert turn.response is Response.ANSWERED
+    assert turn.latency is None
+
+
 def test_a_call_without_sound_measures_as_such() -> None:
     measured = measure(Tape(START), [])
     assert measured.first_audio is None

@@ -105,12 +105,20 @@ def test_lateness_and_drift_are_measured_in_their_units() -> None:
     slow = [(number * 0.0201, SILENCE_FRAME) for number in range(3_000)]
     measured = pacing(recorded(slow))
     assert measured.drift == pytest.approx(60 * 0.0001 / 0.0201, rel=0.01)
+    assert measured.percentile(50) == pytest.approx(49 * 0.0001, rel=0.01)
 
     late = [(at + (0.030 if at > 1 and round(at / 0.02) % 20 == 0 else 0.0), f)
             for at, f in on_the_clock(0.0, [SILENCE_FRAME] * 500)]  # fmt: skip
     measured = pacing(recorded(late))
     assert measured.percentile(90) == pytest.approx(0.0, abs=1e-6)
     assert measured.percentile(99) == pytest.approx(0.030, abs=1e-3)
+
+
+def test_a_clock_that_starts_anew_is_late_once_not_for_ever() -> None:
+    stalled = on_the_clock(0.0, [SILENCE_FRAME] * 200) + on_the_clock(4.5, [SILENCE_FRAME] * 2_000)
+    measured = pacing(recorded(stalled))
+    assert measured.percentile(95) == pytest.approx(0.0, abs=1e-6)
+    assert measured.percentile(100) == pytest.approx(0.5, abs=1e-3)
 
 
 def test_a_call_of_a_few_frames_has_no_pacing() -> None:
