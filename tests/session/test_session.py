@@ -260,7 +260,7 @@ def test_a_callback_that_the_journal_does_not_confirm_is_not_promised() -> None:
 def test_a_callback_is_confirmed_without_waiting_for_the_voice() -> None:
     async def story() -> None:
         texts = ["bonjour", "Pierre Dupont 06 12 34 56 78", "oui", "un technicien", "oui"]
-        stage = CallStage(ScriptedStt(list(texts)), tts=ScriptedTts(delay=1.0), technician=False)
+        stage = CallStage(ScriptedStt(list(texts)), tts=ScriptedTts(delay=0.6), technician=False)
         await stage.start()
         for _ in texts:
             await stage.answer()
