@@ -1,6 +1,7 @@
 """The embedded engine on real French telephone speech: our clips, through A-law."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from tests.speech.conftest import Engines
 from voicebot.audio import alaw
-from voicebot.audio.pcm import BYTES_PER_SECOND, FRAME_BYTES, seconds, silence
+from voicebot.audio.pcm import BYTES_PER_SECOND, FRAME_BYTES, silence
 from voicebot.dialogue.numbers import find_phone
 from voicebot.dialogue.words import tokens
 from voicebot.models import ModelPaths
@@ -142,14 +143,25 @@ def say(engines: Engines, text: str) -> list[bytes]:
     return pieces
 
 
-def test_the_voice_reads_a_number_pair_by_pair(engines: Engines) -> None:
-    spoken = b"".join(say(engines, "Votre numéro est le 06 12 34 56 78."))
+def quiet_gaps(pcm: bytes) -> int:
+    """Pauses of 40 ms or more between sounds."""
+    frames = np.abs(np.frombuffer(pcm, np.int16)[: len(pcm) // 320 * 160].reshape(-1, 160))
+    quiet = "".join("_" if frame.max() < 330 else "#" for frame in frames)
+    return len([gap for gap in re.findall("_+", quiet.strip("_")) if len(gap) >= 2])
 
-    heard = hear(engines, silence(0.2) + alaw.decode(alaw.encode(spoken)))
-    found = find_phone(tokens(heard.text), engines.script.numbers, engines.script.phone)
-    assert found is not None, heard
-    assert found.number == "0612345678"
-    assert seconds(spoken) > 3.5, "in a hurry"
+
+def test_the_voice_reads_a_number_pair_by_pair(engines: Engines) -> None:
+    """Whisper base mishears one pair in eight even so, and every second one without pauses."""
+    right = 0
+    for number in ("06 12 34 56 78", "07 42 08 15 23", "06 85 17 92 44"):
+        spoken = b"".join(say(engines, f"Votre numéro est le {number}."))
+        assert quiet_gaps(spoken) >= 3, number
+
+        heard = hear(engines, silence(0.2) + alaw.decode(alaw.encode(spoken)))
+        found = find_phone(tokens(heard.text), engines.script.numbers, engines.script.phone)
+        digits = found.digits if found else ""
+        right += sum(digits[2 * n : 2 * n + 2] == pair for n, pair in enumerate(number.split()))
+    assert right >= 11, "of 15"
 
 
 def test_a_sentence_comes_clause_by_clause_at_one_level(engines: Engines) -> None:
@@ -158,7 +170,7 @@ def test_a_sentence_comes_clause_by_clause_at_one_level(engines: Engines) -> Non
     assert len(pieces) == 2
     for pcm in pieces:
         assert len(pcm) % 2 == 0
-        samples = np.frombuffer(pcm, np.int16).astype(np.float32) / 32768
+        samples = np.frombuffer(pcm, np.int16).astype(np.float32) / np.float32(32768)
         assert 20 * np.log10(active_level(samples)) == pytest.approx(LEVEL_DBFS, abs=1)
         assert np.abs(samples).max() <= PEAK
         assert not samples[-round(0.1 * 8000) :].any(), "a pause after the mark"

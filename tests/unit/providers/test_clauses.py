@@ -31,26 +31,18 @@ def test_long_clauses_are_cut_and_short_ones_are_not(sentence: str, clauses: lis
 @pytest.mark.parametrize(
     ("sentence", "clauses"),
     [
+        ("Votre numéro est le 06 12 34 56 78.", ["Votre numéro est le 06 12 34 56 78."]),
         (
-            "Votre numéro est le 06 12 34 56 78.",
-            ["Votre numéro est le", "06 12 34,", "56 78."],
+            "Vous êtes Pierre Dupont, au 06 12 34 56 78.",
+            ["Vous êtes Pierre Dupont,", "au 06 12 34 56 78."],
         ),
-        (
-            "Vous êtes Pierre Dupont, au 06 12 34 56 78. C'est bien ça ?",
-            ["Vous êtes Pierre Dupont, au", "06 12 34,", "56 78. C'est bien ça ?"],
-        ),
-        ("06 12 34", ["06 12,", "34"]),
-        ("à 10 h 30, le 12 11 2026", ["à 10 h 30,", "le 12 11 2026"]),
-        ("les 12 34 premiers", ["les 12 34 premiers"]),
+        ("Votre numéro, 06, 12, 34, 56, 78.", ["Votre numéro, 06, 12, 34, 56, 78."]),
     ],
 )
-def test_a_telephone_number_is_halved(sentence: str, clauses: list[str]) -> None:
+def test_a_number_is_never_cut(sentence: str, clauses: list[str]) -> None:
     assert split(sentence) == clauses
 
 
 @given(st.text(alphabet="abc ,.;!? 0123é\n"))
 def test_nothing_is_lost(text: str) -> None:
-    def plain(words: str) -> str:
-        return " ".join(words.replace(",", " ").split())
-
-    assert plain(" ".join(split(text))) == plain(text)
+    assert " ".join(split(text)) == " ".join(text.split())

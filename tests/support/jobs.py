@@ -1,0 +1,68 @@
+"""Jobs that misbehave on purpose, for the tests of the workers. They run in a worker process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from voicebot.workers.jobs import Job
+
+
+def job(function: str, *, deadline: float = 30.0, patience: float = 30.0) -> Job:
+    """The function of this module as a job; counted as "transcribe", a label that exists."""
+    return Job("transcribe", f"{__name__}:{function}", deadline, patience)
+
+
+def echo(value: object) -> object:
+    return value
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def circumstances() -> dict[str, object]:
+    """What a worker is allowed and has loaded."""
+    return {
+        "cores": os.sched_getaffinity(0),
+        "niceness": os.nice(0),
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "heavy": sorted({"numpy", "asyncio", "ctranslate2"} & set(sys.modules)),
+        "ignores": [signal.getsignal(s) is signal.SIG_IGN for s in (signal.SIGINT, signal.SIGTERM)],
+    }
+
+
+def note(path: str, word: str) -> None:
+    """Append *word*, so that a test sees which jobs ran and in which order."""
+    with Path(path).open("a") as file:
+        file.write(word + "\n")
+
+
+def wait_for(path: str) -> None:
+    """Compute until a test creates the file."""
+    while not Path(path).exists():
+        time.sleep(0.001)
+
+
+def hang() -> None:
+    signal.pause()
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash_first(path: str) -> str:
+    """Crash, unless a run before this one has already."""
+    if Path(path).exists():
+        return "survived"
+    Path(path).touch()
+    crash()
+    raise AssertionError("unreachable")
+
+
+def fail(said: str) -> None:
+    raise ValueError(said)
