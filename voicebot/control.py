@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 HEARTBEAT_LIMIT: Final = 5.0
 """Seconds without a sign of life from the event loop after which the service is not healthy."""
-MOST_WATCHERS: Final = 16
+MOST_WATCHERS: Final = 32
 """Event streams served at once; each holds a thread."""
 _POLL: Final = 0.5  # seconds between looks at whether the server stops, while a stream is quiet
 _TEXT: Final = "text/plain; charset=utf-8"

@@ -10,6 +10,7 @@ threads call: they read single values and dictionaries and change nothing.
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 import uuid
 from collections import OrderedDict
@@ -21,6 +22,7 @@ import structlog
 
 from voicebot.call.session import CallSession, Ended, Services
 from voicebot.call.transport import AudioSocketConnection
+from voicebot.control_server import port_holder
 from voicebot.dialogue.commands import Next
 from voicebot.telemetry.feed import CallFeed, Subscription
 from voicebot.telemetry.metrics import Metrics
@@ -29,6 +31,10 @@ log = structlog.get_logger(__name__)
 
 MOST_REMEMBERED = 1_000
 """Ended calls remembered at most; the oldest is forgotten first."""
+
+
+class ListenError(Exception):
+    """The AudioSocket port cannot be had; the message names the settings and who has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,16 @@ class CallServer:
     # -- life
 
     async def listen(self, services: Services, host: str, port: int) -> int:
-        """Take calls from now on; returns the port. Raises OSError."""
+        """Take calls from now on; returns the port. Raises ListenError."""
         self._services = services
-        self._server = await self._loop.create_server(self._connect, host, port, backlog=256)
+        try:
+            self._server = await self._loop.create_server(self._connect, host, port, backlog=256)
+        except OSError as error:
+            holder = port_holder(port) if error.errno == errno.EADDRINUSE else None
+            raise ListenError(
+                f"AUDIOSOCKET_HOST={host} AUDIOSOCKET_PORT={port}: {error.strerror or error}"
+                + (f"; {holder} has it" if holder else "")
+            ) from error
         return int(self._server.sockets[0].getsockname()[1])
 
     def drain(self) -> None:

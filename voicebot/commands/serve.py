@@ -28,6 +28,9 @@ def run(args: argparse.Namespace) -> int:
     from voicebot.dialogue.script import ScriptError
     from voicebot.journal.schema import JournalError
     from voicebot.models import ModelError
+    from voicebot.prompts import PromptError
+    from voicebot.providers.interfaces import ProviderError
+    from voicebot.server import ListenError
     from voicebot.telemetry import logs
     from voicebot.telemetry.metrics import Metrics
     from voicebot.workers.layout import LayoutError
@@ -50,15 +53,10 @@ def run(args: argparse.Namespace) -> int:
         for fault in error.faults:
             log.error("script is wrong", fault=fault)
     except (
-        ControlError, JournalError, LayoutError, ModelError, VadWeightsError, WorkerError,
+        ControlError, JournalError, LayoutError, ListenError, ModelError, PromptError,
+        ProviderError, VadWeightsError, WorkerError,
     ) as error:  # fmt: skip
         log.error("service cannot start", reason=str(error))
-    except OSError as error:
-        log.error(
-            "service cannot start",
-            reason=f"AUDIOSOCKET_HOST={settings.audiosocket_host} "
-            f"AUDIOSOCKET_PORT={settings.audiosocket_port}: {error.strerror or error}",
-        )
     else:
         log.info("service stopped")
         return 0

@@ -19,7 +19,7 @@ import traceback
 from voicebot.workers.channel import Raised, Returned, Unpacker, pack
 from voicebot.workers.jobs import Call
 
-NICENESS = 10  #: the event loop and Asterisk go first where a core is shared
+NICENESS = 5  #: the event loop and Asterisk go first, nightly work (nice 10 and more) last
 _PR_SET_PDEATHSIG = 1  # linux: include/uapi/linux/prctl.h
 
 
