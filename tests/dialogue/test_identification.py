@@ -65,7 +65,7 @@ def test_a_name_that_cannot_be_understood_is_let_go(until) -> None:
     play >> caller("je vous ai déjà tout dit la dernière fois que j'ai appelé")
     play << says("n'ai pas bien compris")
     play >> caller("mais enfin puisque je vous dis que c'est toujours la même chose")
-    play << says("Votre numéro est le 06 12 34 56 78")
+    play << says("Je relis votre numéro", "06 12 34 56 78")
 
 
 def test_half_a_number_is_not_a_number(until) -> None:

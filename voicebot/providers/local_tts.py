@@ -1,11 +1,13 @@
 """Text to speech by the embedded engine: Kokoro in the worker processes.
 
 A sentence goes to the workers clause by clause, each a job of its own: the first is heard while
-the next is made, and on a machine with one worker a caller's turn gets in between.
+the next are made, on as many cores as are free, and on a machine with one worker a caller's turn
+gets in between.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -53,14 +55,24 @@ class LocalTextToSpeech:
     async def synthesize(self, text: str) -> AsyncIterator[bytes]:
         """Yield slin, a clause at a time. Raises ProviderError."""
         priority = Priority.BATCH if self._whole else Priority.SPEAK
-        for clause in [text] if self._whole else clauses.split(text):
-            try:
-                pcm = await self._pool.run(SYNTHESIZE, self._voice, clause, priority=priority)
-            except WorkerError as error:
-                raise ProviderError(Stage.TTS, self.name, str(error), retryable=True) from error
-            assert isinstance(pcm, bytes), "what the job returns"
-            if pcm:
-                yield pcm
+        jobs = [
+            asyncio.ensure_future(
+                self._pool.run(SYNTHESIZE, self._voice, clause, priority=priority)
+            )
+            for clause in ([text] if self._whole else clauses.split(text))
+        ]
+        try:
+            for job in jobs:
+                pcm = await job
+                assert isinstance(pcm, bytes), "what the job returns"
+                if pcm:
+                    yield pcm
+        except WorkerError as error:
+            raise ProviderError(Stage.TTS, self.name, str(error), retryable=True) from error
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
 
 
 def identity(voice: Voice) -> str:

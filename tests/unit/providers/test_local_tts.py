@@ -55,6 +55,30 @@ def test_a_prompt_is_made_in_one_piece_and_can_wait() -> None:
     assert workers.asked == [(SENTENCE, Priority.BATCH)]
 
 
+def test_clauses_are_asked_for_at_once_and_dropped_when_nobody_listens() -> None:
+    class Slow(Workers):
+        running = 0
+
+        async def run(self, job: Job, *args: Any, priority: Priority) -> bytes:
+            self.running += 1
+            try:
+                await asyncio.sleep(0 if "Essayez" in args[1] else 3600)
+            finally:
+                self.running -= 1
+            return b"audio"
+
+    async def story() -> None:
+        workers = Slow()
+        tts = LocalTextToSpeech(cast(WorkerPool, workers), VOICE)
+        speech = tts.synthesize(SENTENCE)
+        assert await anext(aiter(speech)) == b"audio"
+        assert workers.running == 1
+        await cast(Any, speech).aclose()
+        assert workers.running == 0
+
+    asyncio.run(story())
+
+
 def test_what_cannot_be_spoken_makes_no_audio() -> None:
     assert speak("…")[0] == []
 
