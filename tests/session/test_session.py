@@ -308,6 +308,24 @@ def test_a_bug_in_the_dialogue_costs_no_caller(monkeypatch: pytest.MonkeyPatch) 
     virtual_time.run(story())
 
 
+def test_a_caller_who_refuses_is_not_recorded(tmp_path: Path) -> None:
+    async def story() -> None:
+        recorder = Recorder(tmp_path, Metrics())
+        stage = CallStage(ScriptedStt(["Je ne veux pas être enregistré."]), recorder=recorder)
+        await stage.start()
+        await stage.answer()
+        said = str(stage.events("bot_said")[-1]["text"])
+        assert said.startswith("D'accord, cet appel n'est plus enregistré.")
+        assert said.endswith("quel est votre problème ?")
+        await stage.listen_until_silent()
+        await stage.hang_up()
+        assert await asyncio.to_thread(recorder.close)
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []  # noqa: ASYNC240
+        assert stage.journal.ended[0].recording is None
+
+    virtual_time.run(story())
+
+
 def test_both_sides_are_recorded_in_step(tmp_path: Path) -> None:
     async def story() -> None:
         metrics = Metrics()

@@ -92,6 +92,14 @@ class Recording:
         self._closed = True
         self._recorder._forget(self)
 
+    def discard(self) -> None:
+        """Stop, and delete the file: the caller does not want to be recorded. Idempotent."""
+        if self._closed:
+            return
+        self._caller, self._bot = [], []
+        self._closed = True
+        self._recorder._forget(self, keep=False)
+
     def _hand_over(self) -> None:
         if not self._caller:
             return
@@ -119,6 +127,7 @@ class _Open:
 @dataclass(frozen=True, slots=True)
 class _Close:
     recording: Recording
+    keep: bool
 
 
 class Recorder:
@@ -173,10 +182,10 @@ class Recorder:
         else:
             self._queue.put(batch)
 
-    def _forget(self, recording: Recording) -> None:
+    def _forget(self, recording: Recording, *, keep: bool = True) -> None:
         self._live.discard(recording)
         # Always accepted: there are at most two of these for each call.
-        self._queue.put(_Close(recording))
+        self._queue.put(_Close(recording, keep))
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -198,7 +207,9 @@ class Recorder:
         if isinstance(item, _Batch):
             file.append(item)
             return
-        if not file.finish():
+        if not item.keep:
+            file.remove()
+        if not item.keep or not file.finish():
             recording.path = None
         del self._files[recording]
 
@@ -273,6 +284,11 @@ class _File:
         kept = _finish(self._fd, self.part, self.path)
         self.release()
         return kept
+
+    def remove(self) -> None:
+        """Delete it, finished or not."""
+        self.part.unlink(missing_ok=True)
+        self.release()
 
     def release(self) -> None:
         """Close and unlock. Idempotent."""

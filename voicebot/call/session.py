@@ -301,6 +301,8 @@ class CallSession:
                 self._inbox.append(ev.TechnicianChecked(available))
             case do.StoreCallback():
                 self._store_callback(command)
+            case do.StopRecording():
+                self._stop_recording()
             case do.EndCall():
                 self._end_call(command)
             case do.Note():
@@ -366,6 +368,13 @@ class CallSession:
         await asyncio.gather(*self._closing)
 
     # -- the recording
+
+    def _stop_recording(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.discard()
+            self._caller_tape.clear()
+            self._log.info("recording refused by the caller")
 
     def _record(self, frame: bytes | None) -> None:
         """The slot being filled is heard LEAD_FRAMES from now: the tape has both sides in step."""

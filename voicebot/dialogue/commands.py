@@ -63,6 +63,11 @@ class StoreCallback:
 
 
 @dataclass(frozen=True, slots=True)
+class StopRecording:
+    """The caller does not want to be recorded: stop, and delete what there is."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndCall:
     """Hand the caller back to the telephone exchange."""
 
@@ -79,4 +84,14 @@ class Note:
     fields: dict[str, object] = field(default_factory=dict)
 
 
-Command = Say | Prepare | StopPlayout | Expect | CheckTechnician | StoreCallback | EndCall | Note
+Command = (
+    Say
+    | Prepare
+    | StopPlayout
+    | Expect
+    | CheckTechnician
+    | StoreCallback
+    | StopRecording
+    | EndCall
+    | Note
+)

@@ -25,6 +25,7 @@ from voicebot.dialogue.commands import (
     Note,
     Prepare,
     StopPlayout,
+    StopRecording,
     StoreCallback,
 )
 from voicebot.dialogue.floor import After, Floor
@@ -33,7 +34,7 @@ from voicebot.dialogue.history import History
 from voicebot.dialogue.keypad import Keypad
 from voicebot.dialogue.questions import ASKING, Question, completeness
 from voicebot.dialogue.script import Intent, Prompt, Script
-from voicebot.dialogue.silence import SilenceClock
+from voicebot.dialogue.silence import Lapse, SilenceWatch
 from voicebot.dialogue.slots import Limits, Slots
 from voicebot.dialogue.states import State, Trigger, after
 from voicebot.dialogue.understanding import Meaning, understand
@@ -57,11 +58,11 @@ class DialogueMachine:
         self.question = Question.REASON
         self.tries = 0
         """How often the current question was not answered."""
-        self._limits = limits
+        self._longest_call = limits.call
         self._keypad = Keypad(script)
-        self._silence = SilenceClock()
-        self._warned = False
-        self._patient = False
+        self._silence = SilenceWatch(
+            limits.silence_warning, limits.silence_hangup, script.timings.patience
+        )
         self._floor = Floor()
         self._asked_presence = False
         self._ending: EndCall | None = None
@@ -109,7 +110,7 @@ class DialogueMachine:
         """When to call ``handle(Tick())``, as things stand."""
         if self._ending is not None:
             return None
-        times = (self._limit_at, self._pause_until, self._keypad.deadline(), self._silence_due())
+        times = (self._limit_at, self._pause_until, self._keypad.deadline(), self._silence.due())
         return min((t for t in times if t is not None), default=None)
 
     def completeness(self, text: str, yes: bool | None) -> Completeness:
@@ -127,7 +128,7 @@ class DialogueMachine:
         """Put *question*, after the *lead* prompts, in its own words or those of *prompt*."""
         self.question = question
         self.tries = 0
-        self._patient = False
+        self._silence.patient = False
         self._keypad.clear()
         asking = ASKING[question]
         self._commands.append(Expect(asking.answer))
@@ -149,7 +150,7 @@ class DialogueMachine:
 
     def be_patient(self) -> None:
         """The caller is busy: allow a long silence before asking again."""
-        self._patient = True
+        self._silence.patient = True
 
     def carry_on(self) -> bool:
         """Say what was cut, if anything was; otherwise let things take their course. True."""
@@ -175,7 +176,7 @@ class DialogueMachine:
     # ---- the caller speaks ----------------------------------------------------------------
 
     def _on_call_started(self, event: ev.CallStarted) -> None:
-        self._limit_at = self._now + self._limits.call
+        self._limit_at = self._now + self._longest_call
         if event.came_back:
             self.slots = Slots(event.name, True, event.number, event.number is not None)
             self.slots.problem = event.problem
@@ -195,7 +196,7 @@ class DialogueMachine:
         if not event.text.strip():
             self._on_nothing_said(event.speech_seconds)
             return
-        self._caller_is_there()
+        self._silence.reset()
         self._errors = 0
         self.history.caller(event.text)
         meaning = understand(self.script, event.text, event.yes)
@@ -206,7 +207,10 @@ class DialogueMachine:
         self._listen_if_idle()
 
     def _answer(self, meaning: Meaning) -> None:
-        if Intent.TECHNICIAN in meaning.intents and self.state is not State.TRANSFER:
+        if Intent.NO_RECORDING in meaning.intents:
+            self._understood("no recording")
+            self._stop_recording()
+        elif Intent.TECHNICIAN in meaning.intents and self.state is not State.TRANSFER:
             self._understood("technician")
             self.want_human()
         elif self._asked_presence and meaning.only_present:
@@ -228,6 +232,12 @@ class DialogueMachine:
         else:
             self._no_match()
 
+    def _stop_recording(self) -> None:
+        self._commands.append(StopRecording())
+        question = self._floor.last_said[-1:]
+        stopped = self._sentences(Prompt.RECORDING_STOPPED)
+        self._say((*stopped, *question), self._floor.after, keep=True)
+
     def _is_only_backchannel(self, meaning: Meaning) -> bool:
         """ "Oui, oui" over a question that was not put yet answers nothing."""
         question_heard = self._floor.cut is not None and len(self._floor.cut) <= 1
@@ -244,7 +254,7 @@ class DialogueMachine:
         if self._floor.cut:
             self._resume("false")
         elif speech_seconds >= SPEECH_WORTH_ASKING and not self._floor.speaking:
-            self._caller_is_there()
+            self._silence.reset()
             self._no_match()
         else:
             self._listen_if_idle()
@@ -266,7 +276,7 @@ class DialogueMachine:
     def _on_digit(self, digit: str) -> None:
         if self._ending is not None or self._awaiting_answer:
             return
-        self._caller_is_there()
+        self._silence.reset()
         self._commands += self._floor.hush()
         self._floor.cut = None
         pressed = self._keypad.press(digit, self.question, self._now)
@@ -327,18 +337,6 @@ class DialogueMachine:
 
     # ---- silence and limits ---------------------------------------------------------------
 
-    def _caller_is_there(self) -> None:
-        self._silence.reset()
-        self._warned = False
-
-    def _silence_due(self) -> float | None:
-        if self._patient:
-            return self._silence.reaches(self.script.timings.patience)
-        limits = self._limits
-        return self._silence.reaches(
-            limits.silence_hangup if self._warned else limits.silence_warning
-        )
-
     def _on_tick(self) -> None:
         now = self._now
         if self._ending is not None:
@@ -353,21 +351,21 @@ class DialogueMachine:
         elif (keys_at := self._keypad.deadline()) is not None and now >= keys_at:
             self._keypad.clear()
             self._no_match()
-        elif (silent_at := self._silence_due()) is not None and now >= silent_at:
+        elif (silent_at := self._silence.due()) is not None and now >= silent_at:
             self._on_silence()
 
     def _on_silence(self) -> None:
         self._note("no_input", question=self.question.value)
-        if self._patient:
-            self._silence.reset()
-            self.ask(Question.WORKS, prompt=Prompt.ASK_WORKS_AGAIN)
-        elif not self._warned:
-            self._warned = True
-            self._say(self._sentences(Prompt.STILL_THERE), keep=True)
-            self._asked_presence = True
-        else:
-            self.move(Trigger.NOBODY_THERE)
-            self.say_goodbye(Prompt.SILENCE_GOODBYE, outcome="no_input")
+        match self._silence.lapse():
+            case Lapse.PATIENCE:
+                self._silence.reset()
+                self.ask(Question.WORKS, prompt=Prompt.ASK_WORKS_AGAIN)
+            case Lapse.WARNING:
+                self._say(self._sentences(Prompt.STILL_THERE), keep=True)
+                self._asked_presence = True
+            case Lapse.HANGUP:
+                self.move(Trigger.NOBODY_THERE)
+                self.say_goodbye(Prompt.SILENCE_GOODBYE, outcome="no_input")
 
     # ---- a person instead -----------------------------------------------------------------
 

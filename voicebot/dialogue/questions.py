@@ -78,7 +78,14 @@ ASKING: dict[Question, Asking] = {
 YES_KEY, NO_KEY = "1", "2"
 TECHNICIAN_KEY, REPEAT_KEY, END_KEY = "0", "*", "#"
 
-_SAID_IN_FULL = {Intent.TECHNICIAN, Intent.REPEAT, Intent.GOODBYE, Intent.WAIT, Intent.DONE}
+_SAID_IN_FULL = {
+    Intent.NO_RECORDING,
+    Intent.TECHNICIAN,
+    Intent.REPEAT,
+    Intent.GOODBYE,
+    Intent.WAIT,
+    Intent.DONE,
+}
 
 
 def completeness(question: Question, meaning: Meaning) -> Completeness:

@@ -10,7 +10,7 @@ from voicebot.dialogue import sentences, states
 from voicebot.dialogue.flow import ANSWERS
 from voicebot.dialogue.history import words_heard
 from voicebot.dialogue.questions import ASKING, Question
-from voicebot.dialogue.silence import SilenceClock
+from voicebot.dialogue.silence import Lapse, SilenceWatch
 from voicebot.dialogue.states import TRANSITIONS, State, Trigger, after
 from voicebot.dialogue.words import Phrase, PhraseBook, tokens
 
@@ -75,18 +75,24 @@ def test_heard_words_are_a_beginning(words: list[str], fraction: float) -> None:
     assert words_heard(text, 1.0) == text
 
 
-def test_the_silence_clock_counts_listening_only() -> None:
-    clock = SilenceClock()
-    assert clock.reaches(8) is None
-    clock.start(10.0)
-    assert clock.reaches(8) == 18.0
-    clock.stop(13.0)
-    assert clock.reaches(8) is None
-    clock.start(20.0)
-    assert clock.reaches(8) == 25.0
-    clock.reset()
-    clock.start(30.0)
-    assert clock.reaches(8) == 38.0
+def test_silence_counts_listening_only() -> None:
+    watch = SilenceWatch(warning=8, hangup=15, patience=45)
+    assert watch.due() is None
+    watch.start(10.0)
+    assert watch.due() == 18.0
+    watch.stop(13.0)
+    assert watch.due() is None
+    watch.start(20.0)
+    assert watch.due() == 25.0
+    assert watch.lapse() is Lapse.WARNING
+    assert watch.due() == 32.0
+    assert watch.lapse() is Lapse.HANGUP
+    watch.reset()
+    watch.start(40.0)
+    assert watch.due() == 48.0
+    watch.patient = True
+    assert watch.due() == 85.0
+    assert watch.lapse() is Lapse.PATIENCE
 
 
 def test_the_longer_phrase_wins_and_labels_share_a_word() -> None:
