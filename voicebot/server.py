@@ -75,11 +75,12 @@ class CallServer:
 
     # -- life
 
-    async def listen(self, services: Services, host: str, port: int) -> int:
-        """Take calls from now on; returns the port. Raises ListenError."""
-        self._services = services
+    async def bind(self, host: str, port: int) -> int:
+        """Take the port, not calls yet; returns its number. Raises ListenError."""
         try:
-            self._server = await self._loop.create_server(self._connect, host, port, backlog=256)
+            self._server = await self._loop.create_server(
+                self._connect, host, port, backlog=256, start_serving=False
+            )
         except OSError as error:
             holder = port_holder(port) if error.errno == errno.EADDRINUSE else None
             raise ListenError(
@@ -87,6 +88,12 @@ class CallServer:
                 + (f"; {holder} has it" if holder else "")
             ) from error
         return int(self._server.sockets[0].getsockname()[1])
+
+    async def listen(self, services: Services) -> None:
+        """Take calls from now on; comes after :meth:`bind`."""
+        assert self._server is not None, "bind() comes first"
+        self._services = services
+        await self._server.start_serving()
 
     def drain(self) -> None:
         """Refuse new calls from now on: their callers reach a person at once. Idempotent."""
@@ -190,7 +197,7 @@ class CallServer:
     def ready(self) -> tuple[bool, str]:
         if self._draining:
             return False, "draining"
-        if self._server is None:
+        if self._services is None:
             return False, "starting"
         if len(self._calls) >= self._max_calls:
             return False, f"full: {self._max_calls} calls"

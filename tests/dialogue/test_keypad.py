@@ -36,6 +36,14 @@ def test_star_begins_the_number_afresh_and_hash_ends_it(until) -> None:
     play << says("votre nom")
 
 
+def test_hash_after_a_complete_number_does_not_cut_the_bot(until) -> None:
+    play = until("identification")
+    play >> presses("0612345678")
+    play << says("votre nom")
+    play >> presses("#")
+    assert "votre nom" in play.said
+
+
 def test_a_number_left_half_typed(until) -> None:
     play = until("identification")
     play >> presses("0612")

@@ -292,6 +292,26 @@ def test_keys_are_answered_in_the_same_slot() -> None:
     virtual_time.run(story())
 
 
+def test_keys_over_speech_are_one_turn_and_what_was_heard_belongs_to_the_one_before() -> None:
+    async def story() -> None:
+        stage = CallStage()
+        await stage.start()
+        await stage.listen(0.5)
+        for digit in "1":
+            stage.session.digit_received(digit, stage.loop.time())
+            await stage.listen(0.3)
+        for digit in "0612345678":
+            stage.session.digit_received(digit, stage.loop.time())
+            await stage.listen(0.1)
+        await stage.hang_up()
+        turns = stage.journal.turns
+        assert [turn.caller_text for turn in turns] == ["", "1", "0612345678"]
+        assert turns[0].bot_text.startswith("Bonjour")
+        assert turns[1].bot_text.startswith("Très")
+
+    virtual_time.run(story())
+
+
 def test_a_bug_in_the_dialogue_costs_no_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError

@@ -15,10 +15,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from prometheus_client.parser import text_string_to_metric_families
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 600.0  # models and prompts have to be made first
@@ -32,18 +34,30 @@ class ServiceError(Exception):
 class ServiceInstance:
     """Context manager: ready to take calls inside, gone with all its workers after."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, *, within: Sequence[str] = (), **settings: str) -> None:
+        """*within* is a command that goes before the service's own, such as ``unshare``."""
         self._directory = directory
         self._log = directory / "service.log"
+        self._within = within
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self.audiosocket_port = 0
         self.control_port = 0
 
     def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def start(self) -> None:
+        """Only start it; the caller owes :meth:`kill` or :meth:`stop`."""
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "voicebot", "serve"],
+                [*self._within, sys.executable, "-m", "voicebot", "serve"],
                 cwd=REPOSITORY,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -51,14 +65,11 @@ class ServiceInstance:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        try:
-            ready = self.wait_for("service ready", START_SECONDS)
-        except BaseException:
-            self.kill()
-            raise
+
+    def wait_until_ready(self) -> None:
+        ready = self.wait_for("service ready", START_SECONDS)
         self.audiosocket_port = ready["audiosocket_port"]
         self.control_port = ready["control_port"]
-        return self
 
     def __exit__(
         self,
@@ -91,6 +102,11 @@ class ServiceInstance:
     def recordings(self) -> Path:
         return self._directory / "recordings"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> list[dict[str, Any]]:
         """Every JSON line logged so far; a line that is none appears as ``{"event": line}``."""
         records = []
@@ -101,18 +117,47 @@ class ServiceInstance:
                 records.append({"event": line})
         return records
 
-    def wait_for(self, event: str, within: float) -> dict[str, Any]:
-        """The first log line with that event. Raises ServiceError with the log's end."""
+    def wait_for(self, event: str, within: float, **fields: object) -> dict[str, Any]:
+        """The first log line with that event and those fields.
+
+        Raises ServiceError with the log's end.
+        """
         assert self._process is not None
         deadline = time.monotonic() + within
         while True:
-            found = next((line for line in self.log() if line.get("event") == event), None)
-            if found is not None:
-                return found
+            found = self.logged(event, **fields)
+            if found:
+                return found[0]
             if self._process.poll() is not None or time.monotonic() > deadline:
                 tail = self._log.read_text(errors="replace")[-4000:]
                 raise ServiceError(f"no {event!r} from the service:\n{tail}")
             time.sleep(0.05)
+
+    def logged(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        """All log lines so far with that event and those fields."""
+        wanted = {"event": event, **fields}
+        return [line for line in self.log() if wanted.items() <= line.items()]
+
+    def count(self, name: str, **labels: str) -> float:
+        """One series of ``/metrics``, named without ``voicebot_``. KeyError if there is none."""
+        wanted = f"voicebot_{name}", labels
+        for family in text_string_to_metric_families(self.get("/metrics")):
+            for sample in family.samples:
+                if (sample.name, sample.labels) == wanted:
+                    return float(sample.value)
+        raise KeyError(wanted)
+
+    def command(self, *arguments: str) -> str:
+        """What ``voicebot …`` prints with the service's settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "voicebot", *arguments],
+            cwd=REPOSITORY,
+            env=self._environment(),
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=30,
+        ).stdout
 
     def get(self, path: str) -> str:
         """The body of ``GET path`` on the control port. Raises urllib's errors."""
@@ -132,12 +177,19 @@ class ServiceInstance:
 
     def stop(self) -> int:
         """SIGTERM, and wait; the exit status. Raises ServiceError when it does not stop."""
+        self.terminate()
+        return self.wait(STOP_SECONDS)
+
+    def terminate(self) -> None:
+        """SIGTERM: the first one drains, the second one stops."""
         assert self._process is not None
         self._process.terminate()
+
+    def wait(self, seconds: float) -> int:
+        """The exit status. Raises ServiceError when it does not end in time."""
+        assert self._process is not None
         try:
-            return self._process.wait(STOP_SECONDS)
+            return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             tail = self._log.read_text(errors="replace")[-4000:]
-            raise ServiceError(
-                f"SIGTERM, but still there after {STOP_SECONDS:g} s:\n{tail}"
-            ) from None
+            raise ServiceError(f"still there after {seconds:g} s:\n{tail}") from None

@@ -80,8 +80,10 @@ class CallLedger:
         self.feed.publish(now - self._began, "caller_said", text=text)
         self._log.info("caller said", pii_text=text)
 
-    def digit(self, digit: str, now: float) -> None:
-        if not self._turn.keys or self._turn.bot_texts:
+    def _digit(self, digit: str, now: float) -> None:
+        timeline = self._turn.timeline
+        answered = timeline is not None and timeline.answer_ready is not None
+        if not self._turn.keys or answered:
             self._open(now)
             self._turn.keys = True
         self._turn.caller_text += digit
@@ -143,6 +145,8 @@ class CallLedger:
                 self._state = str(fields["state"])
                 self.feed.publish(now - self._began, "state", state=self._state)
                 self._log.info("state changed", **fields)
+            case "digit":
+                self._digit(str(fields["digit"]), now)
             case "understood":
                 self._turn.understood = str(fields["rule"])
             case "no_match":

@@ -164,7 +164,6 @@ class CallSession:
             self._on_turn_event(event, now)
 
     def digit_received(self, digit: str, now: float) -> None:
-        self._ledger.digit(digit, now)
         self._dispatch(ev.DigitPressed(digit))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -229,10 +228,6 @@ class CallSession:
         completeness = self._machine.completeness(transcript.text, transcript.yes)
         if self._hearing.turns.transcript(transcript.pause, completeness):
             self._transcript = transcript
-            if self._paused_at is not None:
-                self._services.metrics.stt_final.labels(self._services.stt.name).observe(
-                    self._loop.time() - self._paused_at
-                )
             self._paused_at = None
 
     def _on_end_of_turn(self, event: EndOfTurn, now: float) -> None:

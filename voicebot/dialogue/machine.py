@@ -32,7 +32,7 @@ from voicebot.dialogue.floor import After, Floor
 from voicebot.dialogue.flow import ANSWERS
 from voicebot.dialogue.history import History
 from voicebot.dialogue.keypad import Keypad
-from voicebot.dialogue.questions import ASKING, Question, completeness
+from voicebot.dialogue.questions import ASKING, END_KEY, Question, completeness
 from voicebot.dialogue.script import Intent, Prompt, Script
 from voicebot.dialogue.silence import Lapse, SilenceWatch
 from voicebot.dialogue.slots import Limits, Slots
@@ -220,7 +220,7 @@ class DialogueMachine:
         elif self._floor.may_resume and self._is_only_backchannel(meaning):
             self._understood("backchannel")
             self.carry_on()
-        elif self._wants_repeat(meaning):
+        elif meaning.wants_repeat:
             self._understood("repeat")
             self._say(self._floor.last_said, self._floor.after)
         elif ANSWERS[self.question](self, meaning):
@@ -243,12 +243,6 @@ class DialogueMachine:
         question_heard = self._floor.cut is not None and len(self._floor.cut) <= 1
         takes_yes = ASKING[self.question].answer is Answer.YES_NO
         return meaning.only_backchannel and not (question_heard and takes_yes)
-
-    @staticmethod
-    def _wants_repeat(meaning: Meaning) -> bool:
-        """A "pardon" among other information is politeness."""
-        informative = meaning.number or meaning.problem or meaning.yes is not None
-        return Intent.REPEAT in meaning.intents and not informative
 
     def _on_nothing_said(self, speech_seconds: float) -> None:
         if self._floor.cut:
@@ -276,8 +270,11 @@ class DialogueMachine:
     def _on_digit(self, digit: str) -> None:
         if self._ending is not None or self._awaiting_answer:
             return
+        if digit == END_KEY and ASKING[self.question].answer is not Answer.NUMBER:
+            return  # it ended a number that was complete without it
         self._silence.reset()
         self._commands += self._floor.hush()
+        self._note("digit", digit=digit)
         self._floor.cut = None
         pressed = self._keypad.press(digit, self.question, self._now)
         if pressed.technician and self.state is not State.TRANSFER:

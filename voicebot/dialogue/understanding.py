@@ -36,6 +36,12 @@ class Meaning:
         return self.heard_number.number if self.heard_number else None
 
     @property
+    def wants_repeat(self) -> bool:
+        """A "pardon" among other information is politeness."""
+        informative = self.number or self.problem or self.yes is not None
+        return Intent.REPEAT in self.intents and not informative
+
+    @property
     def only_backchannel(self) -> bool:
         """ "Mm-hm", "d'accord": heard, but nothing said."""
         also = {Intent.BACKCHANNEL, Intent.YES, Intent.PRESENT}
