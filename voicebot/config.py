@@ -11,14 +11,25 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
-Parser = Callable[[str], Any]
+from voicebot.values import Parser
+from voicebot.values import boolean as _boolean
+from voicebot.values import chain as _chain
+from voicebot.values import choice as _choice
+from voicebot.values import cores as _cores
+from voicebot.values import integer as _integer
+from voicebot.values import non_empty as _text
+from voicebot.values import optional_path as _optional_path
+from voicebot.values import path as _path
+from voicebot.values import seconds as _seconds
+from voicebot.values import sunsets as _sunsets
+from voicebot.values import url as _url
 
 
 class SettingsError(Exception):
@@ -27,76 +38,6 @@ class SettingsError(Exception):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
-
-
-def _integer(low: int, high: int) -> Parser:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError(f"must be a whole number from {low} to {high}") from None
-        if not low <= value <= high:
-            raise ValueError(f"must be from {low} to {high}")
-        return value
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Parser:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}") from None
-        if not low <= value <= high:
-            raise ValueError(f"must be from {low:g} to {high:g} seconds")
-        return value
-
-    return parse
-
-
-def _boolean(text: str) -> bool:
-    try:
-        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-            text.lower()
-        ]
-    except KeyError:
-        raise ValueError("must be true or false") from None
-
-
-def _choice(*allowed: str) -> Parser:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return text
-
-    return parse
-
-
-def _text(text: str) -> str:
-    if not text:
-        raise ValueError("must not be empty")
-    return text
-
-
-def _optional_path(text: str) -> Path | None:
-    return Path(text).expanduser() if text else None
-
-
-def _path(text: str) -> Path:
-    return Path(_text(text)).expanduser()
-
-
-def _cores(text: str) -> tuple[int, ...] | None:
-    if not text:
-        return None
-    try:
-        cores = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise ValueError("must be core numbers with commas, such as 1,2,3, or empty") from None
-    if cores[0] < 0:
-        raise ValueError("core numbers start at 0")
-    return cores
 
 
 def _setting(
@@ -179,6 +120,62 @@ class Settings:
     openai_api_key: str = _setting(
         "OPENAI_API_KEY", "", str, "", "OpenAI (text to speech). Empty: not used.",
         group="speech", secret=True)  # fmt: skip
+    stt_chain: tuple[str, ...] = _setting(
+        "STT_CHAIN", "auto", _chain("deepgram", "local"), "names",
+        "Who listens, in order: when one fails, the next one hears the same turn. auto: those "
+        "whose key is set, then local.", group="speech")  # fmt: skip
+    tts_chain: tuple[str, ...] = _setting(
+        "TTS_CHAIN", "auto", _chain("openai", "deepgram", "local"), "names",
+        "Who speaks, in order. auto: those whose key is set, then local.",
+        group="speech")  # fmt: skip
+    stt_timeout: float = _setting(
+        "STT_TIMEOUT", "0.8", _seconds(0.2, 4), "s",
+        "From a caller's pause to a cloud's words; then the next one hears the turn.",
+        group="speech")  # fmt: skip
+    tts_timeout: float = _setting(
+        "TTS_TIMEOUT", "1.0", _seconds(0.2, 4), "s",
+        "From a sentence to a cloud's first audible sample; then the next one says it.",
+        group="speech")  # fmt: skip
+    tts_hedging: bool = _setting(
+        "TTS_HEDGING", "false", _boolean, "",
+        "Ask the next one as well when a cloud is slower than 95 of its last 100 sentences were. "
+        "Costs one sentence in twenty twice.", group="speech")  # fmt: skip
+    api_timeout: float = _setting(
+        "API_TIMEOUT", "10", _seconds(1, 60), "s", "Longest that one sentence may take a cloud.",
+        group="speech")  # fmt: skip
+    api_attempts: int = _setting(
+        "API_RETRY_ATTEMPTS", "2", _integer(1, 5), "attempts",
+        "How often one cloud is asked for the same thing, while it can still be in time.",
+        group="speech")  # fmt: skip
+    deepgram_base_url: str = _setting(
+        "DEEPGRAM_BASE_URL", "https://api.deepgram.com", _url, "URL",
+        "Deepgram's address. In Europe: https://api.eu.deepgram.com.", group="speech")  # fmt: skip
+    deepgram_model: str = _setting(
+        "DEEPGRAM_MODEL", "nova-3", _text, "", "The model that listens.",
+        group="speech")  # fmt: skip
+    deepgram_voice: str = _setting(
+        "DEEPGRAM_VOICE", "aura-2-agathe-fr", _text, "", "The model that speaks.",
+        group="speech")  # fmt: skip
+    deepgram_opt_out: bool = _setting(
+        "DEEPGRAM_MIP_OPT_OUT", "true", _boolean, "",
+        "Keep what callers say out of Deepgram's training data (their price is higher then).",
+        group="speech")  # fmt: skip
+    openai_base_url: str = _setting(
+        "OPENAI_BASE_URL", "https://api.openai.com/v1", _url, "URL",
+        "OpenAI's address, or of another service with the same /audio/speech.",
+        group="speech")  # fmt: skip
+    openai_model: str = _setting(
+        "OPENAI_TTS_MODEL", "gpt-4o-mini-tts", _text, "", "The model that speaks.",
+        group="speech")  # fmt: skip
+    openai_voice: str = _setting(
+        "OPENAI_TTS_VOICE", "nova", _text, "", "Its voice.", group="speech")  # fmt: skip
+    openai_instructions: str = _setting(
+        "OPENAI_TTS_INSTRUCTIONS", "", str, "",
+        "How it should speak, in words. tts-1 takes none.", group="speech")  # fmt: skip
+    model_sunsets: tuple[str, ...] = _setting(
+        "MODEL_SUNSETS", "", _sunsets, "model=date",
+        "Corrections of the dates at which models are switched off, such as tts-1=2027-03-01 or "
+        "tts-1=never.", group="speech")  # fmt: skip
     models_dir: Path = _setting(  # noqa: RUF009 -- a field()
         "MODELS_DIR", "var/models", _path, "path", "Checked model files of the offline engine.",
         group="speech")  # fmt: skip
@@ -206,6 +203,28 @@ class Settings:
         "JOURNAL_URL", "sqlite:///var/journal.db", _text, "SQLAlchemy URL",
         "Calls, turns, outcomes and callback requests.", group="files")  # fmt: skip
 
+    # -- retention
+    recordings_days: int = _setting(
+        "RECORDINGS_DAYS", "180", _integer(0, 36500), "days",
+        "`voicebot retention` removes older recordings. 0 keeps them for ever.",
+        group="retention")  # fmt: skip
+    transcripts_days: int = _setting(
+        "TRANSCRIPTS_DAYS", "180", _integer(0, 36500), "days",
+        "It empties older texts of the journal; the figures stay. Names and numbers go when both "
+        "text and recording are gone. 0 keeps them for ever.", group="retention")  # fmt: skip
+    callbacks_days: int = _setting(
+        "CALLBACKS_DAYS", "180", _integer(0, 36500), "days",
+        "It removes older callback requests, done or not. 0 keeps them for ever.",
+        group="retention")  # fmt: skip
+    backup_target: str = _setting(
+        "BACKUP_TARGET", "", str, "folder or host:path",
+        "Where `voicebot backup` keeps its snapshots, for this machine alone. host:path goes by "
+        "SSH.", group="retention")  # fmt: skip
+    backup_days: int = _setting(
+        "BACKUP_DAYS", "30", _integer(0, 36500), "days",
+        "`voicebot backup` removes its older snapshots, but for the last. Whoever is forgotten is "
+        "in them as long. 0 keeps them for ever.", group="retention")  # fmt: skip
+
     # -- logs
     log_level: str = _setting(
         "LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "",
@@ -221,6 +240,19 @@ class Settings:
 def described() -> list[Field[Any]]:
     """The table: fields whose metadata is env, text, parse, unit, about, group, secret."""
     return list(fields(Settings))
+
+
+def text_of(value: Any) -> str:
+    """A setting's value as it is written in a settings file."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -254,13 +286,31 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     if faults:
         raise SettingsError(faults)
     settings = Settings(**{**values, **overrides})
+    faults += _chain_faults(settings)
     if settings.silence_hangup <= settings.silence_warning:
         faults.append(
             f"SILENCE_HANGUP_TIMEOUT={settings.silence_hangup:g}: must be above "
             f"SILENCE_WARNING_TIMEOUT ({settings.silence_warning:g})"
         )
+    if faults:
         raise SettingsError(faults)
     return settings
+
+
+def _chain_faults(settings: Settings) -> list[str]:
+    """Whoever is named in a chain needs a key."""
+    keys = {
+        "deepgram": ("DEEPGRAM_API_KEY", settings.deepgram_api_key),
+        "openai": ("OPENAI_API_KEY", settings.openai_api_key),
+        "local": ("", "none needed"),
+    }
+    chains = {"STT_CHAIN": settings.stt_chain, "TTS_CHAIN": settings.tts_chain}
+    return [
+        f"{env}={','.join(chain)}: {name} needs {keys[name][0]}, which is empty"
+        for env, chain in chains.items()
+        for name in chain
+        if not keys[name][1]
+    ]
 
 
 def _read_file(file: Path, required: bool, faults: list[str]) -> dict[str, str]:

@@ -1,30 +1,45 @@
 """The speech engines that the settings ask for, built, started and stopped together.
 
-Today that is the embedded engine: models checked, one worker process a core, Whisper and Kokoro
-loaded in each of them before the first call.
+The embedded engine is always there: models checked, one worker process a core, Whisper and Kokoro
+loaded in each of them before the first call. With keys, clouds are put before it
+(:mod:`voicebot.chains`), and the fixed sentences are rendered in the voice that speaks first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from voicebot import models
+from voicebot import chains, models
 from voicebot.audio.vad import SileroVad, SileroWeights
 from voicebot.config import Settings
 from voicebot.dialogue.script import Script
 from voicebot.prompts import PromptCache
 from voicebot.providers import local_stt, local_tts
-from voicebot.providers.instrumented import InstrumentedSpeechToText, InstrumentedTextToSpeech
-from voicebot.providers.interfaces import SpeechToText, TextToSpeech
+from voicebot.providers.interfaces import ProviderError, SpeechToText, TextToSpeech
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.layout import CoreLayout, layout
 from voicebot.workers.pool import WorkerPool
 
 log = structlog.get_logger(__name__)
+
+
+CLOUD_PROMPTS_AT_ONCE = 4
+"""Sentences rendered together by a cloud: few enough for the smallest account."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptVoice:
+    """Who can render the fixed sentences, and where they are kept."""
+
+    tts: TextToSpeech
+    """Speaks whole sentences, slowly if need be."""
+    cache: PromptCache
+    at_once: int
 
 
 @dataclass(slots=True)
@@ -33,17 +48,44 @@ class Engines:
 
     stt: SpeechToText
     tts: TextToSpeech
-    prompt_tts: TextToSpeech
-    """Renders prompts: same voice, whole sentences."""
     prompts: PromptCache
+    """Empty until :meth:`render_prompts`."""
+    prompt_voices: Sequence[PromptVoice]
+    """The best first; the last is the embedded one."""
     vad_weights: SileroWeights
     pool: WorkerPool
+    clouds: chains.Clouds
 
     def new_vad(self) -> SileroVad:
         """One caller's voice activity detector."""
         return SileroVad(self.vad_weights)
 
+    async def render_prompts(self, texts: Sequence[str]) -> None:
+        """Have *texts* in memory, all in one voice: the first that can make those that are missing.
+
+        Touches the disk. Raises PromptError, and ProviderError if even the last voice fails.
+        """
+        for voice in self.prompt_voices:
+            missing = voice.cache.load(texts)
+            if missing:
+                log.info("rendering prompts", missing=len(missing), total=len(texts))
+                try:
+                    await voice.cache.render(voice.tts, missing, at_once=voice.at_once)
+                except ProviderError as error:
+                    if voice is self.prompt_voices[-1]:
+                        raise
+                    log.warning(
+                        "prompts are spoken by another voice",
+                        voice=voice.tts.voice,
+                        reason=str(error),
+                    )
+                    continue
+            self.prompts = voice.cache
+            log.info("prompts loaded", count=len(texts), voice=voice.tts.voice)
+            return
+
     async def close(self) -> None:
+        await self.clouds.close()
         await self.pool.close()
 
 
@@ -71,16 +113,37 @@ async def start(settings: Settings, script: Script, cores: CoreLayout, metrics: 
         yes_words=script.recognition.yes,
         no_words=script.recognition.no,
     )
-    tts = local_tts.LocalTextToSpeech(pool, voice)
-    prompt_tts = local_tts.LocalTextToSpeech(pool, voice, whole=True)
-    prompts = PromptCache(settings.cache_dir, prompt_tts.voice)
-    await pool.start()
-    log.info("speech engines ready", stt=stt.name, tts=tts.name, worker_cores=cores.workers)
-    return Engines(
-        InstrumentedSpeechToText(stt, metrics),
-        InstrumentedTextToSpeech(tts, metrics),
-        prompt_tts,
-        prompts,
-        weights,
+    made = await asyncio.to_thread(
+        chains.clouds, settings, script.language, script.recognition.prompt
+    )
+    speech = chains.build(settings, made, stt, local_tts.LocalTextToSpeech(pool, voice), metrics)
+    prompt_voices = _prompt_voices(
+        settings,
+        speech.prompt_voices,
+        local_tts.LocalTextToSpeech(pool, voice, whole=True),
         pool,
     )
+    try:
+        await asyncio.gather(pool.start(), chains.warm(made, speech))
+    except BaseException:
+        await made.close()
+        raise
+    log.info(
+        "speech engines ready",
+        stt=chains.stt_order(settings),
+        tts=chains.tts_order(settings),
+        worker_cores=cores.workers,
+    )
+    return Engines(
+        speech.stt, speech.tts, prompt_voices[-1].cache, prompt_voices, weights, pool, made
+    )
+
+
+def _prompt_voices(
+    settings: Settings, clouds: Sequence[TextToSpeech], local: TextToSpeech, pool: WorkerPool
+) -> list[PromptVoice]:
+    voices = [
+        PromptVoice(voice, PromptCache(settings.cache_dir, voice.voice), CLOUD_PROMPTS_AT_ONCE)
+        for voice in clouds
+    ]
+    return [*voices, PromptVoice(local, PromptCache(settings.cache_dir, local.voice), pool.size)]

@@ -14,6 +14,7 @@ import gc
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -45,7 +46,6 @@ async def run(settings: Settings, metrics: Metrics) -> None:
     """Run until told to stop. Raises what start-up raises (see :mod:`voicebot.commands.serve`)."""
     script = script_file.load(settings.script_file)
     cores = engines.core_layout(settings)
-    os.sched_setaffinity(0, {cores.loop})
     loop = asyncio.get_running_loop()
     stop = _StopRequests(loop)
     async with AsyncExitStack() as stack:
@@ -59,14 +59,15 @@ async def run(settings: Settings, metrics: Metrics) -> None:
         control = _start_control(settings, server, metrics, stack)
         pulse = loop.create_task(_pulse(server, metrics))
         stack.callback(pulse.cancel)
+        port = await server.bind(settings.audiosocket_host, settings.audiosocket_port)
+        stack.push_async_callback(server.close)
         starting = asyncio.ensure_future(_start(settings, script, cores, metrics, stack))
         if not await stop.unless_first(starting):
             return
-        port = await server.listen(
-            starting.result(), settings.audiosocket_host, settings.audiosocket_port
-        )
+        await server.listen(starting.result())
+        # Again, so that it comes first: calls end before what they write to is closed.
         stack.push_async_callback(server.close)
-        _settle_memory()
+        _settle(cores.loop)
         log.info(
             "service ready",
             version=__version__,
@@ -96,7 +97,7 @@ async def _start(
     recorder = _start_recorder(settings, metrics, stack)
     speech = await engines.start(settings, script, cores, metrics)
     stack.push_async_callback(speech.close)
-    await _render_prompts(speech, script)
+    await speech.render_prompts(script.fixed_texts())
     return Services(
         script=script,
         limits=Limits(
@@ -193,16 +194,6 @@ async def _pulse(server: CallServer, metrics: Metrics) -> None:
         due = max(due + LAG_PERIOD, now)
 
 
-async def _render_prompts(speech: engines.Engines, script: Script) -> None:
-    """Have every fixed sentence in memory; what is missing is rendered now."""
-    texts = script.fixed_texts()
-    missing = speech.prompts.load(texts)
-    if missing:
-        log.info("rendering prompts", missing=len(missing), total=len(texts))
-        await speech.prompts.render(speech.prompt_tts, missing, at_once=speech.pool.size)
-    log.info("prompts loaded", count=len(texts))
-
-
 def availability(policy: str, script: Script) -> Callable[[], bool]:
     """Whether a technician can take a call now, by the setting TECHNICIANS."""
     if policy != "hours":
@@ -216,11 +207,20 @@ def availability(policy: str, script: Script) -> Callable[[], bool]:
     return open_now
 
 
-def _settle_memory() -> None:
-    """What start-up made lives for ever: keep the garbage collector from looking at it again.
+GIL_SECONDS = 0.0005
+"""How long a thread that computes in Python (the journal, a scrape of the metrics) may keep the
+event loop waiting for the interpreter. CPython's default is 5 ms, a quarter of a frame."""
 
-    A full collection over it would hold up every caller's audio for tens of milliseconds.
+
+def _settle(loop_core: int) -> None:
+    """The last step before the first call: from here on the event loop comes first.
+
+    Only its own thread is pinned: those of the journal, the recorder, the log and the control API
+    run wherever the kernel puts them. What start-up made lives for ever, and a full collection over
+    it would hold up every caller's audio for tens of milliseconds: keep the collector away from it.
     """
+    os.sched_setaffinity(0, {loop_core})
+    sys.setswitchinterval(GIL_SECONDS)
     gc.collect()
     gc.freeze()
 

@@ -14,6 +14,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SETS = {
     "runtime": PROJECT["dependencies"],
     "local": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["local"],
+    "cloud": PROJECT["dependencies"]
+    + PROJECT["optional-dependencies"]["local"]
+    + PROJECT["optional-dependencies"]["cloud"],
     "dev": [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())],
 }
 
@@ -51,7 +54,7 @@ def test_exact_versions_in_pyproject_are_the_pinned_ones(name: str) -> None:
             assert pins(name)[name_of(requirement)] == {requirement.split("==")[1].strip()}
 
 
-@pytest.mark.parametrize("name", ["runtime", "local"])
+@pytest.mark.parametrize("name", ["runtime", "local", "cloud"])
 def test_a_smaller_set_has_the_versions_that_are_tested(name: str) -> None:
     tested = pins("dev")
     for package, versions in pins(name).items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from voicebot.archive.recordings import current
 from voicebot.commands.listing import clock, local, print_json, print_table, text, with_journal
 from voicebot.journal.reader import JournalReader, Row
 
@@ -67,7 +69,7 @@ def _one(reader: JournalReader, call_id: str, *, as_json: bool) -> int:
     caller = ", ".join(text(call[key]) for key in ("caller_name", "caller_number", "reason"))
     print(f"  caller: {caller}")
     for file in (call["recording"] or "").splitlines():
-        print(f"  recording: {file}")
+        print(f"  recording: {current(Path(file))}")
     for turn in turns:
         _print_turn(turn, (turn["started_at"] - call["started_at"]).total_seconds())
     return 0

@@ -2,7 +2,8 @@
 
 Exit status: 0 when nothing is at fault (warnings are allowed), 1 otherwise, so that a script
 may ask it before it starts the service. It changes nothing and can be run beside a service that
-holds calls. The checks themselves are in :mod:`voicebot.commands.doctor_checks`.
+holds calls. The checks themselves are in :mod:`voicebot.commands.doctor_checks` and, for clouds, in
+:mod:`voicebot.commands.doctor_cloud`.
 """
 
 from __future__ import annotations
@@ -14,20 +15,27 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from voicebot import config
-from voicebot.commands.doctor_checks import CHECKS, Check, Finding, Mark, fault, good
+from voicebot.commands import doctor_checks, doctor_cloud
+from voicebot.commands.doctor_checks import Check, Finding, Mark, fault, good
 from voicebot.commands.machine import Machine
 
+CHECKS: tuple[Check, ...] = (*doctor_checks.CHECKS, *doctor_cloud.CHECKS)
 COLOURS = {Mark.GOOD: "32", Mark.WARNING: "33", Mark.FAULT: "31"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this command on *parser*."""
+    parser.add_argument(
+        "--live", action="store_true",
+        help="also send each cloud one request (a few words; a tenth of a cent)",
+    )  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="print only what is not right")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; 1 if anything is at fault."""
-    return report(examine(Machine()), sys.stdout, quiet=args.quiet)
+    checks = (*CHECKS, doctor_cloud.live) if args.live else CHECKS
+    return report(examine(Machine(), checks), sys.stdout, quiet=args.quiet)
 
 
 def examine(machine: Machine, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ The order is that of installing: a fault near the top is often the cause of thos
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 
 from voicebot import models
-from voicebot.commands.machine import Machine, existing
+from voicebot.commands.machine import Machine, existing, running_calls
 from voicebot.config import Settings
 from voicebot.workers.layout import CoreLayout, LayoutError, layout
 
@@ -108,25 +107,6 @@ def programs(settings: Settings, machine: Machine) -> Iterator[Finding]:
             yield good(f"{program} ({path})")
         else:
             yield fault(f"{program} is missing: {purpose}", f"as root: apt-get install {program}")
-
-
-def keys(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    present = [
-        name
-        for name, value in (
-            ("DEEPGRAM_API_KEY", settings.deepgram_api_key),
-            ("GROQ_API_KEY", settings.groq_api_key),
-            ("OPENAI_API_KEY", settings.openai_api_key),
-        )
-        if value
-    ]
-    if present:
-        yield warning(
-            f"cloud keys: {', '.join(present)} set, but this version has no cloud providers",
-            "nothing to do: the embedded engine listens and speaks",
-        )
-    else:
-        yield good("cloud keys: none, the embedded engine listens and speaks")
 
 
 def ports(settings: Settings, machine: Machine) -> Iterator[Finding]:
@@ -242,6 +222,21 @@ def disk(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield good(text)
 
 
+def backups(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    if not settings.backup_target:
+        yield warning(
+            "BACKUP_TARGET is not set: journal and recordings are on this machine only",
+            "set it to a folder of another disk or to host:path; docs/how-to/backup-and-restore.md",
+        )
+    elif machine.find_program("rsync"):
+        yield good(f"backups go to {settings.backup_target}, by rsync")
+    else:
+        yield fault(
+            "rsync is missing: `voicebot backup` and `restore` copy with it",
+            "as root: apt-get install rsync",
+        )
+
+
 def script(settings: Settings, machine: Machine) -> Iterator[Finding]:
     from voicebot import script_file  # here: a missing package must not end the report
     from voicebot.dialogue.script import ScriptError
@@ -266,10 +261,10 @@ def model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    from voicebot import script_file  # here, as above
+    from voicebot import chains, script_file  # here, as above
     from voicebot.dialogue.script import ScriptError
     from voicebot.prompts import PromptCache
-    from voicebot.providers import local_tts
+    from voicebot.providers import fallback, local_tts
 
     try:
         script = script_file.load(settings.script_file)
@@ -284,13 +279,15 @@ def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
     except models.ModelError as error:
         yield fault(str(error), "choose a voice that there is, in the script")
         return
+    clouds = chains.prompt_voices(settings, fallback.today())
+    identity = chains.voice_identity(settings, clouds[0]) if clouds else local_tts.identity(voice)
     texts = script.fixed_texts()
-    missing = PromptCache(settings.cache_dir, local_tts.identity(voice)).load(texts)
+    missing = PromptCache(settings.cache_dir, identity).load(texts)
     if missing:
         yield warning(
             f"prompts in {settings.cache_dir}: {len(missing)} of {len(texts)} are not rendered",
-            "run `voicebot prompts`; otherwise the service does it when it starts, and takes no "
-            "call meanwhile",
+            ("" if clouds else "run `voicebot prompts`; otherwise ")
+            + "the service does it when it starts, and takes no call meanwhile",
         )
     else:
         yield good(f"prompts in {settings.cache_dir}: all {len(texts)} are rendered")
@@ -330,15 +327,8 @@ def _layout(settings: Settings, machine: Machine) -> CoreLayout:
 
 def _running_service(settings: Settings, machine: Machine) -> int | None:
     """How many calls our own service holds on the control port; None if it is not running."""
-    if settings.control_port == 0:
-        return None
-    answer = machine.fetch(f"http://{settings.control_host}:{settings.control_port}/v1/calls")
-    if answer is None:
-        return None
-    try:
-        return len(json.loads(answer)["calls"])
-    except (ValueError, TypeError, KeyError):
-        return None
+    calls = running_calls(machine, settings)
+    return None if calls is None else len(calls)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -349,10 +339,10 @@ CHECKS: tuple[Check, ...] = (
     memory,
     directories,
     disk,
+    backups,
     model_files,
     script,
     prompts,
-    keys,
     journal,
     ports,
     clock,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import os
 import shutil
 import socket
@@ -20,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from voicebot.config import Settings
 
 
 def existing(path: Path) -> Path:
@@ -102,3 +105,16 @@ class Machine:
     bind_error: Callable[[str, int], int] = _bind_error
     fetch: Callable[[str], bytes | None] = _fetch
     clock_synchronised: Callable[[], bool | None] = _clock_synchronised
+
+
+def running_calls(machine: Machine, settings: Settings) -> list[str] | None:
+    """Ids of the calls that our own service holds; None if it is not running."""
+    if settings.control_port == 0:
+        return None
+    answer = machine.fetch(f"http://{settings.control_host}:{settings.control_port}/v1/calls")
+    if answer is None:
+        return None
+    try:
+        return [str(call["call_id"]) for call in json.loads(answer)["calls"]]
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -15,6 +15,9 @@ from dataclasses import Field, fields
 from itertools import groupby
 from typing import Any
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 from voicebot import config
 
 
@@ -94,18 +97,35 @@ def table(settings: config.Settings) -> str:
     return "\n".join([*(row.rstrip() for row in rows), "", "* differs from the default"])
 
 
+def saved(settings: config.Settings) -> str:
+    """A settings file of what is not the default, with a place for each secret that is set."""
+    lines = ["# Settings in force when this was saved; keys and passwords are not in it."]
+    for setting in config.described():
+        value, meta = getattr(settings, setting.name), setting.metadata
+        text = config.text_of(value)
+        if value == meta["parse"](meta["text"]):
+            continue
+        if meta["secret"] or _has_password(text):
+            lines.append(f"# {meta['env']} was set; fill it in again\n#{meta['env']}=")
+        else:
+            quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+            lines.append(f"{meta['env']}='{quoted}'")
+    return "\n".join(lines) + "\n"
+
+
+def _has_password(text: str) -> bool:
+    if "://" not in text:
+        return False
+    try:
+        return make_url(text).password is not None
+    except (ArgumentError, ValueError):
+        return "@" in text
+
+
 def _shown(value: Any, secret: bool) -> str:
     if secret:
         return "(set)" if value else "(not set)"
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
+    return config.text_of(value)
 
 
 def _groups() -> Iterable[tuple[str, Iterable[Field[Any]]]]:

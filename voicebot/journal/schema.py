@@ -246,4 +246,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # NORMAL: a commit survives the death of the process; a power cut may take the last few.
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # What is changed or removed is overwritten, so that nobody reads an erased person's words.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()

@@ -8,8 +8,11 @@ forgotten. A request that a newer one replaces, or that a barge-in makes pointle
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import cast
 
+from voicebot.providers.errors import ProviderLateError
 from voicebot.providers.interfaces import (
     Expectation,
     ProviderError,
@@ -35,20 +38,27 @@ class InstrumentedTextToSpeech:
         began = time.monotonic()
         outcome = "cancelled"
         first = True
+        # Else what a barge-in cancels would go on until the garbage collector finds it.
+        source = cast(AsyncGenerator[bytes, None], self._inner.synthesize(text))
         try:
-            async for audio in self._inner.synthesize(text):
-                if first:
-                    first = False
-                    self._metrics.tts_first_audio.labels(self.name).observe(
-                        time.monotonic() - began
-                    )
-                yield audio
+            async with aclosing(source) as pieces:
+                async for audio in pieces:
+                    if first:
+                        first = False
+                        self._metrics.tts_first_audio.labels(self.name).observe(
+                            time.monotonic() - began
+                        )
+                    yield audio
             outcome = "ok"
-        except ProviderError:
-            outcome = "error"
+        except ProviderError as error:
+            outcome = _outcome(error)
             raise
         finally:
             self._metrics.provider_requests.labels(Stage.TTS.value, self.name, outcome).inc()
+
+
+def _outcome(error: ProviderError) -> str:
+    return "timeout" if isinstance(error, ProviderLateError) else "error"
 
 
 class InstrumentedSpeechToText:
@@ -68,11 +78,11 @@ class InstrumentedSpeechToText:
         stream = _InstrumentedStream(self.name, self._metrics)
 
         def transcript(result: Transcript) -> None:
-            stream.settle("ok")
+            stream.answered()
             on_transcript(result)
 
         def error(failure: ProviderError) -> None:
-            stream.settle("error")
+            stream.failed(_outcome(failure))
             on_error(failure)
 
         stream.inner = self._inner.open(call_id, transcript, error)
@@ -86,6 +96,18 @@ class _InstrumentedStream:
         self._name = name
         self._metrics = metrics
         self._waiting = False
+        self._paused_at = 0.0
+
+    def answered(self) -> None:
+        if self._waiting:
+            took = time.monotonic() - self._paused_at
+            self._metrics.stt_final.labels(self._name).observe(took)
+        self.settle("ok")
+
+    def failed(self, outcome: str) -> None:
+        """Counted even if nobody waits for words: a connection may be lost at any time."""
+        self._waiting = True
+        self.settle(outcome)
 
     def settle(self, outcome: str) -> None:
         """The request under way, if any, ended so."""
@@ -105,6 +127,7 @@ class _InstrumentedStream:
     def speech_paused(self, pause: int) -> None:
         self.settle("cancelled")
         self._waiting = True
+        self._paused_at = time.monotonic()
         self.inner.speech_paused(pause)
 
     def turn_ended(self) -> None:

@@ -12,15 +12,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from voicebot.audio.pcm import BYTES_PER_SECOND, SAMPLE_WIDTH, seconds
+from voicebot.audio.pcm import seconds
 from voicebot.providers.interfaces import Expectation, ProviderError, Stage, Transcript
+from voicebot.providers.turn_audio import TurnAudio
 from voicebot.workers.jobs import TRANSCRIBE, Call, Heard, Hints, Priority
 from voicebot.workers.pool import WorkerError, WorkerPool
-
-PRE_ROLL = 0.3  #: seconds kept from before the VAD was sure: it is about 0.1 s late
-LONGEST_TURN = 28.0  #: seconds; the engine's window is 30
-_PRE_ROLL_BYTES = round(PRE_ROLL * BYTES_PER_SECOND)
-_TURN_BYTES = round(LONGEST_TURN * BYTES_PER_SECOND)
 
 
 def warm_call(model: Path) -> Call:
@@ -82,40 +78,35 @@ class LocalSpeechStream:
         self._on_transcript = on_transcript
         self._on_error = on_error
         self._expectation = Expectation.ANYTHING
-        self._in_turn = False
-        self._audio = bytearray()  # of the turn; between turns, the pre-roll of the next one
+        self._audio = TurnAudio()
         self._request: asyncio.Task[Heard] | None = None
 
     def push(self, pcm: bytes) -> None:
-        self._audio += pcm
-        excess = len(self._audio) - (_TURN_BYTES if self._in_turn else _PRE_ROLL_BYTES)
-        if excess > 0:
-            del self._audio[: excess + excess % SAMPLE_WIDTH]
+        self._audio.push(pcm)
 
     def expect(self, expectation: Expectation) -> None:
         self._expectation = expectation
 
     def speech_started(self) -> None:
-        self._in_turn = True
+        self._audio.begin()
 
     def speech_paused(self, pause: int) -> None:
         self._supersede()
-        pcm = bytes(self._audio)
+        pcm = self._audio.pcm
         work = self._transcribe(pcm, self._expectation)
         self._request = asyncio.get_running_loop().create_task(work, name=f"pause {pause}")
         self._request.add_done_callback(lambda task: self._finished(task, pause, seconds(pcm)))
 
     def turn_ended(self) -> None:
         self._supersede()
-        self._in_turn = False
-        self._audio.clear()
+        self._audio.end()
 
     async def close(self) -> None:
         request = self._request
         self._supersede()
         if request is not None:
             await asyncio.wait((request,))
-        self._audio.clear()
+        self._audio.end()
 
     def _supersede(self) -> None:
         if self._request is not None:

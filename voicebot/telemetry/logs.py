@@ -127,6 +127,10 @@ class _StdlibHandler(logging.Handler):
             self.handleError(record)  # a faulty format string in somebody else's call
 
 
+_TALKATIVE = ("deepgram", "httpcore", "httpcore2", "httpx", "httpx2", "openai", "websockets")
+"""Libraries that log each request, and at level debug what is in it, which is what people say."""
+
+
 class LogOutput:
     """What :func:`configure` set up. Close it last; closing twice is harmless."""
 
@@ -254,5 +258,7 @@ def _route_stdlib(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(_LEVELS[level])
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     return handler

@@ -39,8 +39,11 @@ CALL_OUTCOMES = (
 )  # fmt: skip
 TURN_OUTCOMES = ("answered", "interrupted", "no_input", "no_match", "failed")
 STAGES = ("endpointing", "llm", "tts", "playout")
-PROVIDERS: Mapping[str, Sequence[str]] = {"stt": ("local",), "tts": ("local",)}
-"""Names of the providers of each stage that exist without any key."""
+PROVIDERS: Mapping[str, Sequence[str]] = {
+    "stt": ("local", "deepgram"),
+    "tts": ("local", "deepgram", "openai"),
+}
+"""Names of the providers there are in each stage, used or not."""
 
 RESPONSE_BUCKETS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.5, 5.0, 8.0)
 """Dense where the objectives are; 1.25 and 2.5 s are objectives and must stay boundaries."""
@@ -150,7 +153,7 @@ class Metrics:
         )
         self.stt_final = self._histogram(
             "voicebot_stt_final_seconds",
-            "From the caller's last speech sound to the final transcript.",
+            "From noticing that the caller paused to the words said until then.",
             STAGE_BUCKETS,
             provider=providers.get("stt", ()),
         )
@@ -159,6 +162,25 @@ class Metrics:
             "From asking for a sentence to its first audible sample.",
             STAGE_BUCKETS,
             provider=providers.get("tts", ()),
+        )
+        of_each = [(stage, name) for stage, names in providers.items() for name in names]
+        self.provider_circuit_open = self._gauge_of(
+            "voicebot_provider_circuit_open",
+            "1 while a provider that failed is not asked, but for probes.",
+            ("stage", "provider"),
+            of_each,
+        )
+        self.model_sunset = self._gauge_of(
+            "voicebot_model_sunset_timestamp_seconds",
+            "When the model in use is switched off by its maker; 0: no date is known.",
+            ("stage", "provider"),
+            of_each,
+        )
+        self.provider_hedges = self._counter(
+            "voicebot_provider_hedges",
+            "Second requests sent because the first was slow: paid for, and won or lost.",
+            stage=("tts",),
+            outcome=("won", "lost"),
         )
         self.prompt_cache = self._counter(
             "voicebot_prompt_cache_lookups",
@@ -267,8 +289,14 @@ class Metrics:
         return counter
 
     def _gauge(self, name: str, about: str, **labels: Sequence[str]) -> Gauge:
-        gauge = Gauge(name, about, tuple(labels), registry=self.registry)
-        values = self._create(gauge, tuple(labels), product(*labels.values()))
+        return self._gauge_of(name, about, tuple(labels), product(*labels.values()))
+
+    def _gauge_of(
+        self, name: str, about: str, names: Sequence[str], children: Iterable[tuple[str, ...]]
+    ) -> Gauge:
+        """A gauge whose label values are not every combination."""
+        gauge = Gauge(name, about, names, registry=self.registry)
+        values = self._create(gauge, names, children)
         self.inventory.append(MetricInfo(name, "gauge", about, values))
         return gauge
 

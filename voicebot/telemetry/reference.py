@@ -6,6 +6,7 @@ Made from the metrics themselves, so the page in ``docs/`` can be compared with 
 from __future__ import annotations
 
 from voicebot.telemetry.metrics import MetricInfo, Metrics
+from voicebot.telemetry.tasks import INVENTORY as OF_TASKS
 
 _HEAD = """\
 # Metrics
@@ -25,6 +26,16 @@ _TAIL = """
 |---|---|
 """
 
+_TASKS = """
+## Nightly tasks
+
+`voicebot convert`, `backup` and `retention` write these to the file of `--metrics FILE`, for
+the textfile collector of node_exporter. They are there from a task's first run on.
+
+| Name | Type | Labels | What it tells |
+|---|---|---|---|
+"""
+
 _FOOT = """
 `process_*`, `python_info` and `python_gc_*` come from the Prometheus client library.
 """
@@ -32,7 +43,7 @@ _FOOT = """
 
 def names() -> list[str]:
     """Every metric name as a query writes it, without the suffixes of a histogram."""
-    return [info.name for info in Metrics().inventory]
+    return [info.name for info in (*Metrics().inventory, *OF_TASKS)]
 
 
 def markdown() -> str:
@@ -44,7 +55,7 @@ def markdown() -> str:
         for info in inventory
         if info.buckets
     )
-    return _HEAD + rows + _TAIL + buckets + _FOOT
+    return _HEAD + rows + _TAIL + buckets + _TASKS + "".join(map(_row, OF_TASKS)) + _FOOT
 
 
 def _row(info: MetricInfo) -> str:

@@ -11,7 +11,7 @@ from voicebot.turns.endpointing import Completeness, Endpointer, Waits
 from voicebot.turns.events import EndOfTurn, Paused, SpeechLasted, SpeechStarted, TurnEvent
 from voicebot.turns.speech import SpeechDetector
 
-BARGE_IN_SECONDS = 0.15
+BARGE_IN_SECONDS = 0.12
 """Speech shorter than this interrupts nobody: a click, a breath. Pipecat takes 0.2 s, LiveKit
 0.5 s, AVA 0.12 to 0.25 s. We can afford the short side because a false interruption is mended:
 the dialogue goes on where it was cut when no words come of it."""

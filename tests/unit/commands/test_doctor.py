@@ -8,17 +8,20 @@ import json
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from voicebot import models
-from voicebot.commands import doctor, doctor_checks, machine
+from voicebot.commands import doctor, doctor_checks, doctor_cloud, machine
 from voicebot.commands.doctor_checks import Finding, Mark
 from voicebot.commands.machine import Machine
 from voicebot.config import Settings
 from voicebot.prompts import PromptCache
+
+SOON = str(date.today() + timedelta(days=20))
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def marks(findings: Iterator[Finding]) -> str:
 PLAIN_CHECKS = (
     doctor_checks.python, doctor_checks.modules, doctor_checks.programs, doctor_checks.cores,
     doctor_checks.memory, doctor_checks.directories, doctor_checks.disk, doctor_checks.script,
-    doctor_checks.keys, doctor_checks.journal, doctor_checks.ports, doctor_checks.clock,
+    doctor_cloud.speech, doctor_checks.journal, doctor_checks.ports, doctor_checks.clock,
 )  # fmt: skip
 
 
@@ -73,7 +76,7 @@ def test_a_healthy_machine_is_found_healthy(
 
 
 def refuse(name: str) -> None:
-    if name == "ctranslate2":
+    if name in ("ctranslate2", "deepgram"):
         raise ImportError("libgomp.so.1: cannot open shared object file")
 
 
@@ -84,6 +87,15 @@ def refuse(name: str) -> None:
         (doctor_checks.python, {"python": (3, 14, 0)}, {}, "✗", "3.14.0"),
         (doctor_checks.modules, {"import_module": refuse}, {}, "✓✗", "libgomp.so.1"),
         (doctor_checks.programs, {"find_program": lambda n: None}, {}, "✗✗", "install ffmpeg"),
+        (doctor_checks.backups, {}, {}, "!", "BACKUP_TARGET is not set"),
+        (doctor_checks.backups, {}, {"backup_target": "vault:b"}, "✓", "go to vault:b"),
+        (
+            doctor_checks.backups,
+            {"find_program": lambda n: None},
+            {"backup_target": "vault:b"},
+            "✗",
+            "install rsync",
+        ),
         (doctor_checks.cores, {"cores": lambda: {0}}, {}, "!", "one core"),
         (doctor_checks.cores, {"cores": lambda: {0, 1}}, {}, "!", "few for 20 calls"),
         (doctor_checks.cores, {"cores": lambda: {0, 1}}, {"max_calls": 5}, "✓", "2 cores"),
@@ -94,7 +106,29 @@ def refuse(name: str) -> None:
         (doctor_checks.directories, {}, {"record_calls": False}, "✓✓", "MODELS_DIR"),
         (doctor_checks.disk, {"free_bytes": lambda p: 5 * 10**9}, {}, "!", "5 GB"),
         (doctor_checks.disk, {"free_bytes": lambda p: 5 * 10**8}, {}, "✗", "RECORDINGS_DIR"),
-        (doctor_checks.keys, {}, {"groq_api_key": "s3cret"}, "!", "GROQ_API_KEY"),
+        (doctor_cloud.speech, {}, {"groq_api_key": "s3cret"}, "✓✓!", "GROQ_API_KEY"),
+        (doctor_cloud.speech, {}, {"stt_chain": ("deepgram",)}, "!✓", "STT_CHAIN"),
+        (
+            doctor_cloud.kits,
+            {"import_module": refuse},
+            {"deepgram_api_key": "s3cret"},
+            "✗",
+            "scripts/setup cloud",
+        ),
+        (
+            doctor_cloud.sunsets,
+            {},
+            {"openai_api_key": "s3cret", "model_sunsets": ("gpt-4o-mini-tts=2020-01-01",)},
+            "!",
+            "passed over",
+        ),
+        (
+            doctor_cloud.sunsets,
+            {},
+            {"openai_api_key": "s3cret", "model_sunsets": (f"gpt-4o-mini-tts={SOON}",)},
+            "!",
+            SOON,
+        ),
         (doctor_checks.ports, {"bind_error": lambda h, p: errno.EADDRINUSE}, {}, "✗✗", "9090"),
         (doctor_checks.ports, {"bind_error": lambda h, p: errno.EACCES}, {}, "✗✗", "denied"),
         (doctor_checks.clock, {"clock_synchronised": lambda: False}, {}, "!", "timesyncd"),
@@ -188,6 +222,26 @@ def test_a_journal_that_cannot_be_reached_is_a_fault(
     findings = list(doctor_checks.journal(settings(journal_url=url), healthy()))
     assert marks(iter(findings)) == "✗"
     assert "s3cret" not in str(findings)
+
+
+def test_clouds_are_named_in_the_order_in_which_they_are_asked(
+    settings: Callable[..., Settings],
+) -> None:
+    keys = {"deepgram_api_key": "s3cret", "openai_api_key": "s3cret"}
+    findings = list(doctor_cloud.speech(settings(**keys), healthy()))
+    assert [finding.text for finding in findings] == [
+        "speech to text: deepgram, then local",
+        "text to speech: openai, then deepgram, then local",
+    ]
+    never = ("gpt-4o-mini-tts=never",)
+    found = doctor_cloud.sunsets(settings(**keys, model_sunsets=never), healthy())
+    assert marks(found) == "✓✓✓"
+    assert marks(doctor_cloud.kits(settings(**keys), healthy())) == "✓✓"
+
+
+def test_without_clouds_none_is_asked(settings: Callable[..., Settings]) -> None:
+    findings = list(doctor_cloud.live(settings(), healthy()))
+    assert [finding.text for finding in findings] == ["no cloud is in use, so none was asked"]
 
 
 def test_faulty_settings_come_first_and_the_rest_is_still_checked(

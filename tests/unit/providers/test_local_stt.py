@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from voicebot.audio.pcm import BYTES_PER_SECOND, FRAME_BYTES
 from voicebot.providers.interfaces import Expectation, ProviderError, Stage, Transcript
-from voicebot.providers.local_stt import LONGEST_TURN, PRE_ROLL, LocalSpeechStream
+from voicebot.providers.local_stt import LocalSpeechStream
+from voicebot.providers.turn_audio import LONGEST_TURN, PRE_ROLL
 from voicebot.workers.jobs import Heard
 from voicebot.workers.pool import WorkerError
 

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from voicebot.telemetry import reference
-from voicebot.telemetry.metrics import MetricInfo, Metrics
+from voicebot.telemetry.metrics import PROVIDERS, MetricInfo, Metrics
 
 INVENTORY = Metrics().inventory
 
@@ -30,10 +30,10 @@ def test_every_child_is_there_before_anything_happens(info: MetricInfo) -> None:
     expected = f"{info.name}_count" if info.kind == "histogram" else info.name
     assert expected in names
     present = {labels for name, labels in samples(Metrics()) if name == expected}
-    if info.name == "voicebot_provider_requests_total":
-        stages = {dict(labels)["stage"] for labels in present}
-        assert stages == {"stt", "tts"}
-        assert len(present) == 2 * 4
+    if {"stage", "provider"} <= info.labels.keys():
+        pairs = {(dict(labels)["stage"], dict(labels)["provider"]) for labels in present}
+        assert pairs == {(stage, name) for stage, names in PROVIDERS.items() for name in names}
+        assert len(present) == len(pairs) * len(info.labels.get("outcome", ("",)))
         return
     combinations = product(*([(name, v) for v in values] for name, values in info.labels.items()))
     assert present == {frozenset(combination) for combination in combinations}
@@ -44,7 +44,8 @@ def test_names_follow_the_rules(info: MetricInfo) -> None:
     assert re.fullmatch(r"voicebot(_[a-z]+)+", info.name)
     assert info.help.endswith(".")
     assert (info.kind == "counter") == info.name.endswith("_total")
-    assert (info.kind == "histogram") == info.name.endswith("_seconds")
+    is_duration = info.name.endswith("_seconds") and not info.name.endswith("_timestamp_seconds")
+    assert (info.kind == "histogram") == is_duration
     assert not re.search(r"_(ms|millis|minutes|kb|count|percent)(_|$)", info.name)
     assert not {"call_id", "uuid", "number", "text", "error", "url"} & set(info.labels)
 

@@ -1,0 +1,108 @@
+"""Which providers the settings put into a chain, and what they cost when there are none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import date
+from typing import Any
+
+import pytest
+
+from voicebot import chains, script_file
+from voicebot.config import Settings, SettingsError, load
+from voicebot.providers.interfaces import Stage
+
+DEEPGRAM = {"deepgram_api_key": "d"}
+OPENAI = {"openai_api_key": "o"}
+TODAY = date(2026, 11, 23)
+
+
+@pytest.mark.parametrize(
+    ("settings", "ears", "voices"),
+    [
+        ({}, ("local",), ("local",)),
+        (DEEPGRAM, ("deepgram", "local"), ("deepgram", "local")),
+        (OPENAI, ("local",), ("openai", "local")),
+        ({**DEEPGRAM, **OPENAI}, ("deepgram", "local"), ("openai", "deepgram", "local")),
+        ({**DEEPGRAM, "tts_chain": ("local",)}, ("deepgram", "local"), ("local",)),
+        ({**DEEPGRAM, "stt_chain": ("local", "deepgram")}, ("local", "deepgram"),
+         ("deepgram", "local")),
+    ],
+)  # fmt: skip
+def test_clouds_with_a_key_come_first_unless_told_otherwise(
+    settings: dict[str, Any], ears: tuple[str, ...], voices: tuple[str, ...]
+) -> None:
+    assert chains.stt_order(Settings(**settings)) == ears
+    assert chains.tts_order(Settings(**settings)) == voices
+
+
+@pytest.mark.parametrize(
+    ("settings", "voices"),
+    [
+        ({}, []),
+        ({**DEEPGRAM, **OPENAI}, ["openai", "deepgram"]),
+        ({**DEEPGRAM, **OPENAI, "tts_chain": ("local", "openai")}, []),
+        ({**DEEPGRAM, **OPENAI, "model_sunsets": ("gpt-4o-mini-tts=2026-11-23",)}, ["deepgram"]),
+    ],
+)
+def test_prompts_have_the_voice_that_speaks_first(
+    settings: dict[str, Any], voices: list[str]
+) -> None:
+    assert chains.prompt_voices(Settings(**settings), TODAY) == voices
+
+
+def test_another_voice_is_another_identity() -> None:
+    settings = Settings(openai_instructions="Calme.")
+    assert chains.voice_identity(settings, "openai") == "openai gpt-4o-mini-tts nova Calme."
+    assert chains.voice_identity(settings, "deepgram") == "deepgram aura-2-agathe-fr"
+
+
+def test_only_models_in_use_can_be_missed() -> None:
+    ends = chains.models(Settings(**OPENAI))
+    assert {key: sunset.day for key, sunset in ends.items()} == {
+        (Stage.TTS, "openai"): date(2027, 1, 6)
+    }
+
+
+def test_what_callers_are_likely_to_say_is_stressed_but_no_examples() -> None:
+    terms = chains.keyterms(script_file.load().recognition.prompt)
+    assert {"Oui", "Ma box internet", "Un technicien"} <= set(terms)
+    assert not any(character.isdigit() for term in terms for character in term)
+    assert not any("Marie" in term for term in terms)
+    assert len(chains.keyterms(". ".join(f"mot {chr(97 + i % 26)}{i}" for i in range(99)))) == 0
+    assert len(chains.keyterms(". ".join("x" * i for i in range(1, 99)))) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("STT_CHAIN", "deepgram,local", "deepgram needs DEEPGRAM_API_KEY"),
+        ("TTS_CHAIN", "openai", "openai needs OPENAI_API_KEY"),
+        ("STT_CHAIN", "openai,local", "some of deepgram, local"),
+        ("TTS_CHAIN", "local,local", "some of openai, deepgram, local"),
+        ("DEEPGRAM_BASE_URL", "api.deepgram.com", "https://"),
+        ("MODEL_SUNSETS", "tts-1=soon", "tts-1=2027-01-06"),
+        ("MODEL_SUNSETS", "2027-01-06", "tts-1=2027-01-06"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str, says: str, tmp_path: Any) -> None:
+    (tmp_path / "settings").touch()
+    with pytest.raises(SettingsError) as caught:
+        load({"VOICEBOT_ENV_FILE": str(tmp_path / "settings"), name: value})
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{name}=")
+    assert says in fault
+
+
+def test_without_keys_no_kit_is_in_memory() -> None:
+    program = (
+        "import sys, voicebot.service; from voicebot import chains, config;"
+        "chains.clouds(config.Settings(), 'fr', 'Oui.');"
+        "print(sorted({'deepgram', 'openai', 'httpx', 'httpx2', 'aiohttp', 'pydantic', 'groq',"
+        "'websockets'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

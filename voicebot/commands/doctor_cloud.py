@@ -1,0 +1,116 @@
+"""What ``voicebot doctor`` looks at when clouds listen or speak: keys, packages, models' last days.
+
+``--live`` goes further and sends each of them one cheap request, as the service does when it
+starts. Kits are only imported for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from voicebot.commands.doctor_checks import Check, Finding, fault, good, warning
+from voicebot.commands.machine import Machine
+from voicebot.config import Settings
+from voicebot.providers.interfaces import ProviderError, Stage
+
+if TYPE_CHECKING:
+    from voicebot import chains
+
+STAGES = {Stage.STT: "speech to text", Stage.TTS: "text to speech"}
+KIT_MODULES = {"deepgram": ("deepgram", "websockets"), "openai": ("openai", "aiohttp")}
+LIVE_SECONDS = 30.0
+
+
+def speech(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """Who listens and who speaks."""
+    from voicebot import chains  # here: a missing package must not end the report
+
+    orders = {Stage.STT: chains.stt_order(settings), Stage.TTS: chains.tts_order(settings)}
+    for stage, order in orders.items():
+        text = f"{STAGES[stage]}: {', then '.join(order)}"
+        if chains.LOCAL not in order:
+            yield warning(
+                f"{text}; nothing is left when it fails",
+                f"add {chains.LOCAL} at the end of {stage.name}_CHAIN",
+            )
+        else:
+            yield good(text)
+    if settings.groq_api_key:
+        yield warning(
+            "GROQ_API_KEY is set, but this version asks no language model",
+            "nothing to do: rules understand what callers say",
+        )
+
+
+def kits(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """The packages of the clouds in use."""
+    from voicebot import chains  # here, as above
+
+    used = {*chains.stt_order(settings), *chains.tts_order(settings)}
+    for name in KIT_MODULES.keys() & used:
+        try:
+            for module in KIT_MODULES[name]:
+                machine.import_module(module)
+        except ImportError as error:
+            yield fault(f"packages of {name}: {error}", "run scripts/setup cloud")
+        else:
+            yield good(f"packages of {name} can be loaded")
+
+
+def sunsets(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """The models in use that are, or will be, switched off."""
+    from voicebot import chains  # here, as above
+    from voicebot.providers import fallback
+
+    today = fallback.today()
+    for (stage, provider), ends in chains.models(settings).items():
+        text = f"{STAGES[stage]}: {provider}'s {ends.model}"
+        remedy = (
+            f"choose another model, or put another provider first in {stage.name}_CHAIN "
+            "(docs/how-to/go-live-with-clouds.md)"
+        )
+        if ends.passed(today):
+            yield warning(f"{text} is switched off since {ends.day}: it is passed over", remedy)
+        elif ends.near(today):
+            yield warning(f"{text} will be switched off on {ends.day}", remedy)
+        else:
+            until = f"until {ends.day}" if ends.day else "with no known end"
+            yield good(f"{text}, {until}")
+
+
+def live(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """Whether each cloud really answers, with these keys, models and voices."""
+    try:
+        findings = asyncio.run(_live(settings))
+    except ProviderError as error:
+        findings = [fault(str(error), "see above")]
+    yield from findings or [good("no cloud is in use, so none was asked")]
+
+
+async def _live(settings: Settings) -> list[Finding]:
+    from voicebot import chains  # here, as above
+
+    made = await asyncio.to_thread(chains.clouds, settings, "fr", "")
+    try:
+        return [await _asked(check) for check in made.checks]
+    finally:
+        await made.close()
+
+
+async def _asked(check: chains.Check) -> Finding:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    text = f"{STAGES[check.stage]}: {check.provider}"
+    try:
+        async with asyncio.timeout(LIVE_SECONDS):
+            await check.try_it()
+    except ProviderError as error:
+        return fault(f"{text} does not work: {error}", "mend it, or take it out of the chain")
+    except TimeoutError:
+        return fault(f"{text} did not answer in {LIVE_SECONDS:g} s", "check the network")
+    return good(f"{text} works, {loop.time() - began:.1f} s for one request")
+
+
+CHECKS: tuple[Check, ...] = (speech, kits, sunsets)

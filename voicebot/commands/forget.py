@@ -1,0 +1,119 @@
+"""``voicebot forget NUMBER``: erase a person everywhere, and prove it.
+
+Shows what there is, asks (or takes ``--yes``), erases, and looks for everything again. Exit
+status: 0 if nothing is left here, 1 if something is, or was not erased, 2 for faulty settings, 3
+if another task did not end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from voicebot import script_file
+from voicebot.archive import ArchiveError, erasure, recordings
+from voicebot.archive.erasure import Number, Person
+from voicebot.archive.records import Records
+from voicebot.archive.rsync import Place
+from voicebot.commands import task
+from voicebot.commands.listing import local
+from voicebot.commands.machine import Machine, running_calls
+from voicebot.commands.task import Done
+from voicebot.config import Settings
+from voicebot.journal.schema import file_exists
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this command on *parser*."""
+    parser.add_argument(
+        "number", metavar="NUMBER", help="in any form: 0612345678, '06 12 34 56 78', +33612345678"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Erase; see the module for the exit status."""
+    return task.perform("forget", lambda settings: _forget(args, settings))
+
+
+def _forget(args: argparse.Namespace, settings: Settings) -> Done:
+    number = Number(args.number, script_file.load(settings.script_file))
+    directory = settings.recordings_dir
+    if not file_exists(settings.journal_url):
+        raise ArchiveError(
+            "JOURNAL_URL: there is no journal, and without it nobody can tell whose recording is "
+            "whose"
+        )
+    with (
+        recordings.exclusive(directory, "forget", wait=task.WAIT, waiting=task.waiting),
+        closing(Records(settings.journal_url)) as records,
+    ):
+        running = running_calls(Machine(), settings) or ()
+        person = erasure.search(records, directory, number, running=running)
+        print(_inventory(number, person))
+        if person and not (args.yes or _agreed()):
+            raise ArchiveError("nothing was erased; say yes, or add --yes")
+        ids = person.found.call_ids
+        erasure.erase(records, directory, person, now=datetime.now(UTC))
+        remains = erasure.proof(records, directory, number, ids)
+    for line in remains:
+        print(f"still there: {line}")
+    for call_id in person.running:
+        print(f"still running: call {call_id}; run this again when it is over")
+    if not remains and not person.running:
+        print("searched again, in journal and recordings: nothing is left")
+    _tell_of_backups(person, settings)
+    print(
+        "not looked at: logs (they have what people say only with LOG_TRANSCRIPTS=true), and "
+        "copies made by hand"
+    )
+    return Done(ok=not remains and not person.running)
+
+
+def _inventory(number: Number, person: Person) -> str:
+    found, files = person.found, [*person.files, *person.parts]
+    size = sum(_size(file) for file in files)
+    said = f", {len(found.mentioned)} more in which it was said" if found.mentioned else ""
+    return "\n".join(
+        [
+            f"{number}",
+            f"  calls       {len(found.confirmed)} that gave the number{said}",
+            f"  texts       {found.turns} turns",
+            f"  callbacks   {len(found.callbacks)}",
+            f"  recordings  {len(files)} ({task.megabytes(size)})",
+        ]
+    )
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    return input("Erase all of it? It cannot be undone. [yes/no] ").strip().lower() in ("y", "yes")
+
+
+def _tell_of_backups(person: Person, settings: Settings) -> None:
+    if not settings.backup_target:
+        print("backups: BACKUP_TARGET is not set; if there are any, they are not looked at")
+        return
+    try:
+        place = Place(settings.backup_target)
+        snapshots = place.snapshots()
+    except ArchiveError as error:
+        print(f"backups: cannot be asked: {error}")
+        return
+    since = person.found.earliest or datetime.min.replace(tzinfo=UTC)
+    holding = erasure.holding(snapshots, since, settings.backup_days) if person else []
+    for snapshot, until in holding:
+        limit = f"until {local(until)}" if until else "for ever (BACKUP_DAYS=0)"
+        print(f"backups: {place}/{snapshot.name} may hold it {limit}")
+    if holding:
+        print("backups: a restore erases these calls again; run `voicebot backup` now, to be sure")
+    else:
+        print(f"backups: no snapshot in {place} has any of it")

@@ -1,0 +1,150 @@
+"""What the commands of the archive have in common: how they end, and what they leave behind.
+
+Exit statuses: 0 everything was done, 1 something was not, 2 the settings are wrong, 3 another task
+has the recordings, 130 interrupted. A task that cron runs leaves its metrics with ``--metrics``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from voicebot import config
+from voicebot.archive import ArchiveError, BusyError
+from voicebot.archive.snapshot import Data
+from voicebot.commands.settings import saved
+from voicebot.config import Settings
+from voicebot.dialogue.script import ScriptError
+from voicebot.journal import JournalError
+from voicebot.telemetry import logs, tasks
+from voicebot.workers.layout import LayoutError
+from voicebot.workers.pool import WorkerError
+
+WAIT = 2 * 3600.0
+"""Seconds that a task waits for another one: a night's conversion can take as long."""
+_BAR = 24  #: characters
+_FAILED, _WRONG_SETTINGS, _BUSY, _INTERRUPTED = 1, 2, 3, 130
+_FAULTS = (ArchiveError, JournalError, LayoutError, OSError, ScriptError, WorkerError)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a task went."""
+
+    ok: bool = True
+    items: dict[str, int] = field(default_factory=dict)
+    """For the metrics: ``done`` and ``failed``."""
+
+
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--metrics`` on *parser*."""
+    parser.add_argument(
+        "--metrics",
+        type=Path,
+        metavar="FILE",
+        help="leave metrics there, for node_exporter's textfile collector (a name in .prom)",
+    )
+
+
+def perform(name: str, work: Callable[[Settings], Done], *, metrics: Path | None = None) -> int:
+    """Run *work* with the settings; tell what goes wrong; return the exit status."""
+    try:
+        settings = config.load()
+    except config.SettingsError as error:
+        print(error, file=sys.stderr)
+        return _WRONG_SETTINGS
+    logs.configure("warning", settings.log_format)
+    started = time.monotonic()
+    try:
+        with _stoppable():
+            done = work(settings)
+    except BusyError as error:  # the metrics file is the other one's
+        print(f"{name}: {error}", file=sys.stderr)
+        return _BUSY
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; what was done stays, and it can be run again", file=sys.stderr)
+        return _INTERRUPTED
+    except _FAULTS as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        done = Done(ok=False, items={"failed": 1})
+    if metrics is not None and not _leave(name, metrics, done, time.monotonic() - started):
+        return _FAILED
+    return 0 if done.ok else _FAILED
+
+
+def waiting(holder: str) -> None:
+    """Say whom a task waits for."""
+    print(f"waiting for {holder}", file=sys.stderr)
+
+
+def data_of(settings: Settings) -> Data:
+    """What a backup takes, and a restore brings back."""
+    return Data(
+        recordings=settings.recordings_dir,
+        journal_url=settings.journal_url,
+        script=settings.script_file,
+        settings=saved(settings),
+    )
+
+
+class Bar:
+    """How far a task has come: one line that changes, on a terminal only."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = sys.stderr if out is None else out
+        self._live = self._out.isatty()
+        self._started = time.monotonic()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Draw it; gone again when everything is done."""
+        if not self._live:
+            return
+        if done >= total:
+            self.clear()
+            return
+        filled = _BAR * done // total
+        bar = "█" * filled + "░" * (_BAR - filled)
+        left = (time.monotonic() - self._started) / done * (total - done) if done else None
+        rest = "" if left is None else f", {left:.0f} s left"
+        print(f"\r\x1b[K{bar} {what} {done}/{total}{rest}", end="", file=self._out, flush=True)
+
+    def clear(self) -> None:
+        """Make room for a line."""
+        if self._live:
+            print("\r\x1b[K", end="", file=self._out, flush=True)
+
+
+def megabytes(size: int) -> str:
+    """Bytes, as people read them."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def _leave(name: str, file: Path, done: Done, took: float) -> bool:
+    try:
+        tasks.write(file, name, ended=time.time(), duration=took, items=done.items, ok=done.ok)
+    except OSError as error:
+        print(f"{name}: --metrics {file}: {error.strerror}", file=sys.stderr)
+        return False
+    return True
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM ends a task as Ctrl-C does: with its scratch removed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

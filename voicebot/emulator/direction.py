@@ -1,0 +1,155 @@
+"""Directing a running emulator over HTTP: its faults, its replies, its records, its front page.
+
+=======  =======================  =====================================================
+GET      /                        what this is, in words
+GET      /_emulator/faults        the faults of the moment, and how often each struck
+POST     /_emulator/faults        inject one: ``{"service", "kind", "times", "moment"}``
+DELETE   /_emulator/faults        mend everything, or ``?service=``
+POST     /_emulator/replies       what the model answers: a list of ``{"pattern", "content" |
+                                  "data", "times"}``; replaces the earlier list
+GET      /_emulator/delays        ``?since=&step=&tag=``: the delay of each answer
+GET      /_emulator/open          what is being served, by service
+=======  =======================  =====================================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from voicebot.emulator import faults
+from voicebot.emulator.brain import Reply
+from voicebot.emulator.faults import FaultError, Kind, Service, Vendor
+from voicebot.emulator.latency import Step
+
+if TYPE_CHECKING:
+    from voicebot.emulator.server import Emulator
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def add_routes(app: web.Application, emulator: Emulator) -> None:
+    """Serve the table above."""
+    direction = _Direction(emulator)
+    app.router.add_get("/", direction.page)
+    app.router.add_get("/_emulator/faults", direction.faults)
+    app.router.add_post("/_emulator/faults", direction.inject)
+    app.router.add_delete("/_emulator/faults", direction.mend)
+    app.router.add_post("/_emulator/replies", direction.replies)
+    app.router.add_get("/_emulator/delays", direction.delays)
+    app.router.add_get("/_emulator/open", direction.open)
+
+
+class _Direction:
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    async def page(self, request: web.Request) -> web.Response:
+        return web.Response(text=describe(self._emulator))
+
+    async def faults(self, request: web.Request) -> web.Response:
+        current = self._emulator.faults
+        struck = {
+            f"{service.value} {kind.value}": count
+            for service in Service
+            for kind in Kind
+            if (count := current.struck(service, kind))
+        }
+        listed = [fault.as_json() for fault in current.current()]
+        return web.json_response({"faults": listed, "struck": struck})
+
+    async def inject(self, request: web.Request) -> web.Response:
+        try:
+            fault = faults.parse(await _json(request))
+        except FaultError as error:
+            return _complaint(str(error))
+        await self._emulator.inject(fault)
+        return web.json_response(fault.as_json())
+
+    async def mend(self, request: web.Request) -> web.Response:
+        name = request.query.get("service")
+        try:
+            service = None if name is None else Service(name)
+        except ValueError:
+            names = ", ".join(one.value for one in Service)
+            return _complaint(f"no service {name!r}; there are {names}")
+        await self._emulator.mend(service)
+        return web.json_response({})
+
+    async def replies(self, request: web.Request) -> web.Response:
+        try:
+            data = await _json(request)
+            replies = [_reply(entry) for entry in data]
+        except (FaultError, TypeError) as error:
+            return _complaint(str(error))
+        self._emulator.brain.scripted[:] = replies
+        return web.json_response({"replies": len(replies)})
+
+    async def delays(self, request: web.Request) -> web.Response:
+        query = request.query
+        try:
+            step = Step(query["step"]) if "step" in query else None
+            since = int(query.get("since", "0"))
+        except ValueError as error:
+            return _complaint(str(error))
+        records = self._emulator.records
+        found = [d.as_json() for d in records.delays(since, step, query.get("tag", ""))]
+        return web.json_response({"delays": found, "next": records.next_number})
+
+    async def open(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {service.value: len(self._emulator.open_exchanges(service)) for service in Service}
+        )
+
+
+async def _json(request: web.Request) -> Any:
+    try:
+        return json.loads(await request.read())
+    except ValueError:
+        raise FaultError("the body is not valid JSON") from None
+
+
+def _reply(entry: Any) -> Reply:
+    if not isinstance(entry, dict):
+        raise TypeError("a reply is an object with content or data")
+    reply = Reply(**entry)
+    try:
+        re.compile(reply.pattern)
+    except re.error as error:
+        raise TypeError(f"pattern {reply.pattern!r}: {error}") from None
+    return reply
+
+
+def _complaint(text: str) -> web.Response:
+    return web.json_response({"error": text}, status=400)
+
+
+def describe(emulator: Emulator) -> str:
+    """What is emulated and how, in words."""
+    profile = emulator.latency.profile
+    lines = [
+        "voicebot emulator of Deepgram, Groq and OpenAI. Not the real services.",
+        "",
+        f"recognises  {emulator.recogniser.about}",
+        f"speaks      {emulator.sentences.speaker.about}",
+        "thinks      keyword rules, no model",
+        "",
+        "delays in milliseconds (p50, p95, p99)",
+    ]
+    for step in Step:
+        spread = profile.of(step)
+        figures = [round(1000 * spread.quantile(share)) for share in (0.5, 0.95, 0.99)]
+        lines.append(f"  {step.value:<20} {figures[0]:>5} {figures[1]:>5} {figures[2]:>5}")
+    lines += [
+        f"  then {profile.chat_tokens_per_second:g} tokens/s, "
+        f"speech at {profile.speech_times_real_time:g} times real time",
+        "",
+        *(f"{vendor.value:<11} {emulator.url(vendor)}" for vendor in Vendor),
+        f"{'direction':<11} {emulator.url()}/_emulator/{{faults,replies,delays,open}}",
+        "",
+    ]
+    return "\n".join(lines)

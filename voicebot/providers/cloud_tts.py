@@ -1,0 +1,151 @@
+"""What every cloud voice needs around its one request: time limits, whole samples, 8 kHz.
+
+A vendor's module gives the bytes as they arrive and says what its exceptions mean; all else is
+here. Audio is passed on as it comes. Silence at the beginning is cut off: the caller waits for the
+first audible sample, and so does the deadline, which makes an answer of nothing but silence a
+failure that another voice can still mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+
+from voicebot.audio.pcm import SAMPLE_RATE, SAMPLE_WIDTH
+from voicebot.audio.resample import StreamResampler
+from voicebot.providers.errors import ProviderLateError
+from voicebot.providers.interfaces import ProviderError, Stage
+
+AUDIBLE = 330
+"""A sample this far from zero is sound: -40 dB of full scale."""
+LEAD_IN = 0.020
+"""Seconds kept before it, so that the first consonant is whole."""
+CHECK_TEXT = "Oui."
+"""What is synthesised to see whether a voice works, and to warm its connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds a sentence may take."""
+
+    first: float
+    """To the first audible sample."""
+    stall: float
+    """Between two pieces."""
+    whole: float
+    """In all."""
+
+
+class CloudTextToSpeech(ABC):
+    """A :class:`~voicebot.providers.interfaces.TextToSpeech`; a vendor fills in two methods."""
+
+    name: str
+    voice: str
+    rate: int
+    """Hertz, of what :meth:`request` yields: mono, signed 16-bit little-endian."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    @abstractmethod
+    def request(self, text: str) -> AsyncGenerator[bytes, None]:
+        """Yield the audio of *text* in pieces of any size, odd ones included."""
+
+    @abstractmethod
+    def explain(self, error: Exception) -> ProviderError | None:
+        """What an exception of :meth:`request` means; None for a bug of ours."""
+
+    async def synthesize(self, text: str) -> AsyncIterator[bytes]:
+        """Yield slin as it arrives. Raises ProviderError."""
+        convert = _Converter(self.rate)
+        heard = False
+        async with aclosing(self._in_time(text, convert)) as pieces:
+            async for audio in pieces:
+                heard = True
+                yield audio
+        rest = convert.finish()
+        if rest:
+            heard = True
+            yield rest
+        if not heard:
+            message = f"{self.name} sent only silence; check its voice and model in the settings"
+            raise ProviderError(Stage.TTS, self.name, message, retryable=True)
+
+    async def check(self) -> None:
+        """Make one word: are key, model, voice and network right? Raises ProviderError."""
+        async for _ in self.synthesize(CHECK_TEXT):
+            pass
+
+    async def _in_time(self, text: str, convert: _Converter) -> AsyncGenerator[bytes, None]:
+        """Converted audio, each piece in time."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._limits.whole
+        deadline = min(loop.time() + self._limits.first, end)
+        async with aclosing(self.request(text)) as pieces:
+            while True:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    raise self._late(convert.begun) from error
+                except Exception as error:
+                    fault = self.explain(error)
+                    if fault is None:
+                        raise
+                    raise fault from error
+                audio = convert.push(piece)
+                if audio:
+                    yield audio
+                if convert.begun:
+                    deadline = min(loop.time() + self._limits.stall, end)
+
+    def _late(self, begun: bool) -> ProviderLateError:
+        what = (
+            f"did not finish a sentence in time (stalled for {self._limits.stall:g} s, or took "
+            f"{self._limits.whole:g} s)"
+            if begun
+            else f"sent no audio in {self._limits.first:g} s"
+        )
+        return ProviderLateError(Stage.TTS, self.name, f"{self.name} {what}")
+
+
+class _Converter:
+    """Pieces of one vendor's stream to slin."""
+
+    def __init__(self, rate: int) -> None:
+        self.begun = False
+        """Whether anything audible has come."""
+        self._resampler = StreamResampler(rate, SAMPLE_RATE) if rate != SAMPLE_RATE else None
+        self._odd = b""
+        self._silence = b""  # of the beginning: the last of it is the lead-in
+
+    def push(self, piece: bytes) -> bytes:
+        data = self._odd + piece
+        whole = len(data) - len(data) % SAMPLE_WIDTH
+        self._odd = data[whole:]
+        pcm = data[:whole]
+        return self._from_sound_on(self._resampler.push(pcm) if self._resampler else pcm)
+
+    def finish(self) -> bytes:
+        """What the resampler still held. A half sample at the end is dropped."""
+        return self._from_sound_on(self._resampler.flush()) if self._resampler else b""
+
+    def _from_sound_on(self, pcm: bytes) -> bytes:
+        if self.begun or not pcm:
+            return pcm
+        data = self._silence + pcm
+        samples = np.abs(np.frombuffer(data, dtype="<i2").astype(np.int32))
+        sound = np.flatnonzero(samples > AUDIBLE)
+        lead_in = round(LEAD_IN * SAMPLE_RATE)
+        if not len(sound):
+            self._silence = data[-lead_in * SAMPLE_WIDTH :]
+            return b""
+        self.begun = True
+        return data[max(0, int(sound[0]) - lead_in) * SAMPLE_WIDTH :]

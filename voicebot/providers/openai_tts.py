@@ -1,0 +1,101 @@
+"""Text to speech by OpenAI: one request a sentence, raw PCM at 24 kHz played while it arrives.
+
+Also speaks to whatever offers the same ``/audio/speech`` at another ``OPENAI_BASE_URL``. The kit is
+imported when the voice is made, not with this module: without its key nobody pays the 48 MB. Of the
+kit's comforts the waits of ten minutes and the retries are off: in a call both come too late, and
+what to do instead is the chain's decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from voicebot.providers.cloud_tts import CloudTextToSpeech, Limits
+from voicebot.providers.errors import of_status
+from voicebot.providers.interfaces import ProviderError, Stage
+from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS
+
+NAME = "openai"
+KEY_SETTING = "OPENAI_API_KEY"
+PCM_RATE = 24_000
+"""Hertz of ``response_format="pcm"`` (their documentation); it has no header that would say so."""
+
+
+def identity(model: str, voice: str, instructions: str) -> str:
+    """Changes whenever the same text would sound different."""
+    return " ".join(part for part in (NAME, model, voice, instructions) if part)
+
+
+class OpenAIClient:
+    """One for the process. The owner owes a :meth:`close`."""
+
+    def __init__(self, key: str, base_url: str, *, timeout: float) -> None:
+        """*timeout*: seconds for any single wait of a request."""
+        import httpx2
+        from openai import AsyncOpenAI, DefaultAioHttpClient
+
+        self.sdk = AsyncOpenAI(
+            api_key=key,
+            base_url=base_url,
+            max_retries=0,
+            http_client=DefaultAioHttpClient(
+                limits=httpx2.Limits(
+                    max_connections=MOST_CONNECTIONS,
+                    max_keepalive_connections=MOST_CONNECTIONS,
+                    keepalive_expiry=KEEP_IDLE_SECONDS,
+                ),
+                timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS),
+            ),
+        )
+
+    async def close(self) -> None:
+        await self.sdk.close()
+
+
+class OpenAITextToSpeech(CloudTextToSpeech):
+    """*instructions* say how to speak; empty for models that take none (``tts-1``)."""
+
+    name = NAME
+    rate = PCM_RATE
+
+    def __init__(
+        self, client: OpenAIClient, limits: Limits, *, model: str, voice: str, instructions: str
+    ) -> None:
+        super().__init__(limits)
+        from openai import omit
+
+        self.voice = identity(model, voice, instructions)
+        self._client = client
+        self._model = model
+        self._speaker = voice
+        self._instructions = instructions or omit
+
+    async def request(self, text: str) -> AsyncGenerator[bytes, None]:
+        answer = self._client.sdk.audio.speech.with_streaming_response.create(
+            model=self._model,
+            voice=self._speaker,
+            input=text,
+            response_format="pcm",
+            instructions=self._instructions,
+        )
+        async with answer as response:
+            async for piece in response.iter_bytes():
+                yield piece
+
+    def explain(self, error: Exception) -> ProviderError | None:
+        import httpx2
+        from openai import APIError, APIStatusError
+
+        match error:
+            case APIStatusError():
+                headers = error.response.headers
+                reason = str(error.code or "")
+                retry_after = headers.get("retry-after")
+                return of_status(
+                    Stage.TTS, NAME, KEY_SETTING, error.status_code, reason, retry_after
+                )
+            case APIError() | httpx2.HTTPError():
+                cause = error.__cause__ or error
+                what = f"{NAME} could not be reached: {cause or type(cause).__name__}"
+                return ProviderError(Stage.TTS, NAME, what, retryable=True)
+        return None
