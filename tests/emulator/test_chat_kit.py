@@ -13,7 +13,7 @@ import pytest
 from groq import AsyncGroq
 
 from tests.support import waiting
-from tests.support.cloud import groq_client
+from tests.support.cloud import PATIENCE, PLENTY, groq_client
 from voicebot.emulator.brain import Reply
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.emulator.latency import Distribution, Profile, Step
@@ -143,7 +143,8 @@ def test_a_scripted_answer_is_given_word_for_word(run: Run) -> None:
 def test_a_request_that_is_not_answered(run: Run, kind: Kind, error: type[Exception]) -> None:
     async def story(emulator: Emulator) -> None:
         await emulator.inject(Fault(Service.CHAT, kind, moment=Moment.CONNECT, retry_after=2))
-        async with groq_client(emulator) as client:
+        patience = PATIENCE if kind is Kind.HANG else PLENTY
+        async with groq_client(emulator, patience=patience) as client:
             with pytest.raises(error) as caught:
                 await chunks(client)
             if isinstance(caught.value, groq.RateLimitError):
@@ -166,7 +167,8 @@ def test_a_request_that_is_not_answered(run: Run, kind: Kind, error: type[Except
 def test_an_answer_that_breaks_half_way(run: Run, kind: Kind, error: type[Exception]) -> None:
     async def story(emulator: Emulator) -> None:
         await emulator.inject(Fault(Service.CHAT, kind, moment=Moment.STREAM, times=1))
-        async with groq_client(emulator) as client:
+        patience = PATIENCE if kind is Kind.HANG else PLENTY
+        async with groq_client(emulator, patience=patience) as client:
             with pytest.raises(error):
                 await chunks(client)
             assert content(await chunks(client)).startswith(SAID)

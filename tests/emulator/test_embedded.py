@@ -31,26 +31,3 @@ def test_it_understands_what_is_in_no_list_and_speaks_it_again(tmp_path: Path) -
             assert words[0].start < words[-1].end <= len(said) / 16_000
 
     asyncio.run(story())
-
-
-def test_a_sentence_is_made_once_for_all_who_ask_and_kept_on_disk(tmp_path: Path) -> None:
-    class Slow:
-        about = "slow"
-        made = 0
-
-        async def speak(self, text: str) -> tuple[bytes, int]:
-            self.made += 1
-            await asyncio.sleep(0)
-            return b"\x01\x00" * 800, 8000
-
-    async def story() -> None:
-        speaker = Slow()
-        sentences = engines.Sentences(speaker, tmp_path)
-        together = [sentences.speak("Oui.", "linear16", rate) for rate in (8000, 8000, 24_000)]
-        first, second, third = await asyncio.gather(*together)
-        assert first == second
-        assert len(third) == 3 * len(first)
-        await engines.Sentences(speaker, tmp_path).speak("Oui.", "mulaw", 8000)
-        assert speaker.made == 1
-
-    asyncio.run(story())

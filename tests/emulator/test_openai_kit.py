@@ -14,7 +14,7 @@ import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosedError, InvalidMessage, InvalidStatus
 
-from tests.support.cloud import PATIENCE, openai_client
+from tests.support.cloud import PATIENCE, PLENTY, openai_client
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.emulator.latency import Distribution, Profile, Step
 from voicebot.emulator.realtime import REWORDED
@@ -101,7 +101,8 @@ def test_a_request_that_the_service_refuses_is_refused(
 def test_a_request_that_is_not_answered(run: Run, kind: Kind, error: type[Exception]) -> None:
     async def story(emulator: Emulator) -> None:
         await emulator.inject(Fault(Service.SPEECH, kind, moment=Moment.CONNECT))
-        async with openai_client(emulator) as client:
+        patience = PATIENCE if kind is Kind.HANG else PLENTY
+        async with openai_client(emulator, patience=patience) as client:
             with pytest.raises(error):
                 await speak(client)
             await emulator.mend()
@@ -117,7 +118,8 @@ def test_a_request_that_is_not_answered(run: Run, kind: Kind, error: type[Except
 def test_speech_that_breaks_off(run: Run, kind: Kind, error: type[Exception]) -> None:
     async def story(emulator: Emulator) -> None:
         await emulator.inject(Fault(Service.SPEECH, kind, moment=Moment.STREAM))
-        async with openai_client(emulator) as client:
+        patience = PATIENCE if kind is Kind.HANG else PLENTY
+        async with openai_client(emulator, patience=patience) as client:
             with pytest.raises(error):
                 await speak(client)
 

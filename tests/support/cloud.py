@@ -26,6 +26,7 @@ from voicebot.emulator.server import Emulator
 
 CLIPS = Path(__file__).parents[2] / "voicebot" / "data" / "clips"
 PATIENCE = 0.4  #: seconds; longer silence of an emulated service is a hang
+PLENTY = 5.0  #: for what is not about hanging: the machine may be busy
 
 
 def clip(name: str, before: float = 0.3, after: float = 0.0) -> bytes:
@@ -40,7 +41,7 @@ def use_modern_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def modern(url: str, extra_headers: Any = None) -> Any:
         return connect(
-            url, additional_headers=extra_headers, compression=None, open_timeout=PATIENCE,
+            url, additional_headers=extra_headers, compression=None, open_timeout=1.0,
             close_timeout=0.1, proxy=None,
         )  # fmt: skip
 
@@ -51,10 +52,10 @@ def use_modern_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def deepgram_client(
-    emulator: Emulator, key: str = "key"
+    emulator: Emulator, key: str = "key", patience: float = PLENTY
 ) -> AsyncIterator[AsyncDeepgramClient]:
     web, sockets = emulator.url(Vendor.DEEPGRAM), emulator.url(Vendor.DEEPGRAM, "ws")
-    async with httpx.AsyncClient(timeout=PATIENCE) as http:
+    async with httpx.AsyncClient(timeout=patience) as http:
         yield AsyncDeepgramClient(
             api_key=key,
             environment=DeepgramClientEnvironment(
@@ -65,8 +66,10 @@ async def deepgram_client(
 
 
 @asynccontextmanager
-async def groq_client(emulator: Emulator, key: str = "key") -> AsyncIterator[AsyncGroq]:
-    http = httpx.AsyncClient(timeout=PATIENCE)
+async def groq_client(
+    emulator: Emulator, key: str = "key", patience: float = PLENTY
+) -> AsyncIterator[AsyncGroq]:
+    http = httpx.AsyncClient(timeout=patience)
     async with AsyncGroq(
         api_key=key, base_url=emulator.url(Vendor.GROQ), max_retries=0, http_client=http
     ) as client:
@@ -74,9 +77,11 @@ async def groq_client(emulator: Emulator, key: str = "key") -> AsyncIterator[Asy
 
 
 @asynccontextmanager
-async def openai_client(emulator: Emulator, key: str = "key") -> AsyncIterator[AsyncOpenAI]:
+async def openai_client(
+    emulator: Emulator, key: str = "key", patience: float = PLENTY
+) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(
-        api_key=key, base_url=f"{emulator.url(Vendor.OPENAI)}/v1", max_retries=0, timeout=PATIENCE
+        api_key=key, base_url=f"{emulator.url(Vendor.OPENAI)}/v1", max_retries=0, timeout=patience
     ) as client:
         yield client
 

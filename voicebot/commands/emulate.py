@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         from voicebot.emulator.latency import LatencyError
         from voicebot.emulator.server import PortError
     except ModuleNotFoundError as error:
-        print(f"voicebot: no {error.name}; install voicebot-sav[cloud]", file=sys.stderr)
+        print(f"voicebot: no {error.name}; run scripts/setup cloud", file=sys.stderr)
         return 1
     try:
         uvloop.run(serve(args, config.load()))

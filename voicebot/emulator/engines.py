@@ -14,11 +14,11 @@ import io
 import os
 import wave
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 import yaml
@@ -36,6 +36,8 @@ from voicebot.workers.layout import layout
 from voicebot.workers.pool import WorkerError, WorkerPool
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 SHIPPED_CLIPS: Final = Path(__file__).parent.parent / "data" / "clips" / "clips.yaml"
 MEMORY_BYTES: Final = 64 << 20  #: of spoken sentences; the least recently used is forgotten
@@ -178,7 +180,7 @@ class Sentences:
     """Where sentences outlive the process; None: nowhere."""
     _kept: OrderedDict[tuple[str, str, int], bytes] = field(default_factory=OrderedDict)
     _size: int = 0
-    _coming: dict[str, asyncio.Task[tuple[bytes, int]]] = field(default_factory=dict)
+    _coming: dict[Hashable, asyncio.Task[Any]] = field(default_factory=dict)
 
     async def speak(self, text: str, encoding: str, rate: int) -> bytes:
         """*text* in *encoding* (of :data:`codec.WIDTHS`, or a format of ffmpeg) at *rate*.
@@ -187,14 +189,28 @@ class Sentences:
         """
         key = (text, encoding, rate)
         if key not in self._kept:
-            pcm, own_rate = await self._made(text)
-            pcm = codec.resample(pcm, own_rate, rate)
-            if encoding in codec.WIDTHS:
-                self._keep(key, codec.encode(pcm, encoding))
-            else:
-                self._keep(key, await _ffmpeg(pcm, rate, encoding))
+            return await self._once(key, lambda: self._convert(key))
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    async def _once(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What *work* makes; whoever asks for *key* meanwhile waits for the same. It is not
+        interrupted when they go away: a program that was started is seen to its end."""
+        if key not in self._coming:
+            task = asyncio.get_running_loop().create_task(work(), name="emulator voice")
+            self._coming[key] = task
+            task.add_done_callback(lambda _: self._coming.pop(key, None))
+        made: T = await asyncio.shield(self._coming[key])
+        return made
+
+    async def _convert(self, key: tuple[str, str, int]) -> bytes:
+        text, encoding, rate = key
+        pcm, own_rate = await self._once(text, lambda: self._make(text))
+        pcm = codec.resample(pcm, own_rate, rate)
+        raw = encoding in codec.WIDTHS
+        audio = codec.encode(pcm, encoding) if raw else await _ffmpeg(pcm, rate, encoding)
+        self._keep(key, audio)
+        return audio
 
     def _keep(self, key: tuple[str, str, int], audio: bytes) -> None:
         if key not in self._kept:
@@ -203,13 +219,6 @@ class Sentences:
         while self._size > MEMORY_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
             self._size -= len(oldest)
-
-    async def _made(self, text: str) -> tuple[bytes, int]:
-        if text not in self._coming:
-            task = asyncio.get_running_loop().create_task(self._make(text), name="emulator voice")
-            self._coming[text] = task
-            task.add_done_callback(lambda _: self._coming.pop(text, None))
-        return await asyncio.shield(self._coming[text])
 
     async def _make(self, text: str) -> tuple[bytes, int]:
         if self.directory is None:
@@ -227,9 +236,8 @@ class Sentences:
 
     async def close(self) -> None:
         """Wait until nothing is being made."""
-        for task in list(self._coming.values()):
-            task.cancel()
-        await asyncio.gather(*self._coming.values(), return_exceptions=True)
+        while self._coming:
+            await asyncio.wait(self._coming.values())
 
 
 async def _ffmpeg(pcm: bytes, rate: int, form: str) -> bytes:
