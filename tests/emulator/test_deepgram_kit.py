@@ -142,20 +142,6 @@ def test_a_connection_that_is_not_made(
     run(story)
 
 
-def test_the_kit_as_it_comes_hides_the_reason_in_the_context(run: Run, monkeypatch: Any) -> None:
-    async def story(emulator: Emulator) -> None:
-        monkeypatch.undo()  # its own WebSocket client
-        async with deepgram_client(emulator, key="bad") as client:
-            with pytest.raises(ApiError) as caught:
-                async with listen(client):
-                    raise AssertionError("connected")
-        assert caught.value.status_code == 401
-        reason: Any = caught.value.__context__
-        assert reason.headers["dg-error"] == "Invalid credentials."
-
-    run(story)
-
-
 def test_a_wrong_option_is_refused_with_the_reason(run: Run) -> None:
     async def story(emulator: Emulator) -> None:
         async with deepgram_client(emulator) as client:
