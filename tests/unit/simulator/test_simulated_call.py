@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
 import subprocess
 import wave
@@ -265,7 +264,6 @@ def test_the_recording_has_the_customer_left_and_the_bot_right(
     assert np.array_equal(samples[:, 1], tape.bot())
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_the_mp3_is_as_long_as_the_call(
     conversation: tuple[CallResult, list[Entry]], tmp_path: Path
 ) -> None:
