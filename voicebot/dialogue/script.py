@@ -84,7 +84,6 @@ class Intent(Enum):
     PRESENT = "present"
     BACKCHANNEL = "backchannel"
     NAME = "name"
-    NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True)
