@@ -1,0 +1,1 @@
+"""The Grafana dashboards as code; :mod:`grafana.build` prints one as JSON."""
