@@ -105,3 +105,45 @@ class TextToSpeech(Protocol):
 
         Closing the iterator cancels the work. Raises :class:`ProviderError`.
         """
+
+
+class Role(Enum):
+    """Who a message to a language model is from; the value is what chat services call it."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation with a language model."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What a language model is asked. It holds personal data: never log it."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    """The longest reply, reasoning included."""
+    call_id: str = ""
+    """For the provider's log line and trace only; not sent as content."""
+    speculative: bool = False
+    """Asked before the turn is certain to be over: worth no retry, no hedge; counted apart."""
+
+
+class LanguageModel(Protocol):
+    """Answers a conversation, as a stream of text."""
+
+    name: str
+
+    def answer(self, request: ModelRequest) -> AsyncIterator[str]:
+        """Yield the reply in pieces of any size as they arrive; none is empty.
+
+        Closing the iterator cancels the request. Raises :class:`ProviderError`. Tokens used are
+        counted by the provider.
+        """
