@@ -12,7 +12,7 @@ BIN := .venv/bin
 SCENARIO ?= internet-resolved
 ARGS ?=
 
-.PHONY: help setup demo serve call prompts doctor test test-fast lint format bench docs lock clean
+.PHONY: help setup demo serve call prompts doctor test test-fast lint format bench docs dashboards lock clean
 
 help: ## this list
 	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
@@ -48,6 +48,7 @@ setup: ## install everything that the tests and the checks need
 test: ## all tests, with real speech and a real Asterisk
 	@scripts/setup test
 	@scripts/get-asterisk
+	@scripts/get-prometheus
 	@$(BIN)/pytest $(ARGS)
 
 test-fast: ## the tests that need neither models nor Asterisk nor a running service
@@ -70,6 +71,12 @@ bench: ## measure the figures of docs/reference/figures.md on this machine
 docs: ## regenerate the pages and files that are made from the code
 	@scripts/setup lint
 	@scripts/generate
+
+dashboards: ## draw the dashboards over a service with calls, to docs/images (needs chromium)
+	@scripts/setup test
+	@scripts/get-asterisk
+	@scripts/get-prometheus
+	@scripts/draw-dashboards $(ARGS)
 
 lock: ## compile pyproject.toml into requirements/*.txt (ARGS=--upgrade for the newest)
 	@scripts/lock $(ARGS)

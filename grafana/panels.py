@@ -20,6 +20,7 @@ Query = tuple[str, str]
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24  #: of Grafana's grid
 TAG = "voicebot"
+SPARSE = 300_000  #: milliseconds without a value that a line of durations bridges
 
 GREEN, YELLOW, ORANGE, RED = "green", "yellow", "orange", "red"
 BLUE, PURPLE, GREY = "blue", "purple", "#8e8e8e"
@@ -117,10 +118,11 @@ def graph(
     custom: Json = {
         "drawStyle": "line",
         "lineInterpolation": "linear",
-        "lineWidth": 1 if stack else 2,
+        "lineWidth": 0 if stack else 2,
         "fillOpacity": 60 if stack else 0,
         "showPoints": "never",
-        "spanNulls": False,
+        # A duration exists only when something ended: at night that is a point now and then.
+        "spanNulls": SPARSE if unit == "s" and not stack else False,
         "stacking": {"mode": "normal" if stack else "none", "group": "A"},
     }
     if log:

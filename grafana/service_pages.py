@@ -75,7 +75,7 @@ def overview() -> Json:
             stat(
                 "Last good test call", "Over 150 s: a caller would probably not be served.", "s",
                 ("time() - max(voicebot_probe_last_success_timestamp_seconds{@})", "ago"),
-                steps=((None, GREEN), (90, YELLOW), (150, RED)), decimals=0, none="never",
+                steps=((None, RED), (0, GREEN), (90, YELLOW), (150, RED)), decimals=0, none="never",
             ),
             stat(
                 "Calls now", "At the limit the next caller goes to a person.", "percentunit",
@@ -162,13 +162,13 @@ def latency() -> Json:
                 "Greeting heard after (p95)", "Over 0.8 s: callers start with a silence.", "s",
                 ("histogram_quantile(0.95, sum by (le)"
                  " (rate(voicebot_call_first_audio_seconds_bucket{@}[$__range])))", "p95"),
-                steps=((None, GREEN), (0.8, YELLOW), (1.6, RED)), decimals=2,
+                steps=((None, GREEN), (0.8, YELLOW), (1.6, RED)),
             ),
             stat(
                 "Bot silent after barge-in (p95)", "Over 0.4 s: the bot talks over callers.", "s",
                 ("histogram_quantile(0.95, sum by (le)"
                  " (rate(voicebot_barge_in_stop_seconds_bucket{@}[$__range])))", "p95"),
-                steps=((None, GREEN), (0.4, RED)), decimals=2,
+                steps=((None, GREEN), (0.4, RED)),
             ),
         ),
         row(
@@ -244,14 +244,16 @@ def providers() -> Json:
                 "none",
                 ("sum by (stage, provider) (voicebot_provider_circuit_open{@}) > 0",
                  "{{stage}} {{provider}}"),
-                steps=((None, RED),), text="name", none="all are asked",
+                steps=((None, GREEN), (1, RED)), says={"1": ("not asked", RED)},
+                text="value_and_name", none="all are asked",
             ),
             stat(
                 "Days until a model in use is switched off",
                 "Below 30: plan the change of the model now.", "d",
                 ("(min by (stage, provider) (voicebot_model_sunset_timestamp_seconds{@} > 0)"
                  " - time()) / 86400", "{{stage}} {{provider}}"),
-                steps=((None, RED), (30, YELLOW), (90, GREEN)), decimals=0, none="no date known",
+                steps=((None, BLUE), (-3650, RED), (30, YELLOW), (90, GREEN)), decimals=0,
+                none="no date known",
             ),
             stat(
                 "Cost per hour", "A jump without more calls: look for retries and hedges.", "none",

@@ -68,6 +68,7 @@ async def run(settings: Settings, metrics: Metrics) -> None:
         # Again, so that it comes first: calls end before what they write to is closed.
         stack.push_async_callback(server.close)
         _settle(cores.loop)
+        metrics.own_cores(cores.loop, cores.workers)
         log.info(
             "service ready",
             version=__version__,

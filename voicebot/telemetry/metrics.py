@@ -255,6 +255,13 @@ class Metrics:
             "How late a tick of 100 ms ran on the event loop.",
             LATENESS_BUCKETS,
         )
+        # Which cores there are is known only at start: see own_cores.
+        self.core_role = self._gauge_of(
+            "voicebot_core_role",
+            "1 for each core of the event loop (role loop) and of the workers (role worker).",
+            ("cpu", "role"),
+            (),
+        )
         self.log_messages = self._counter(
             "voicebot_log_messages",
             "Log messages, by level.",
@@ -275,6 +282,12 @@ class Metrics:
             python=(platform.python_version(),),
         )
         self.build_info.labels(version, revision, platform.python_version()).set(1)
+
+    def own_cores(self, loop: int, workers: Iterable[int]) -> None:
+        """Say which cores the service uses for what, numbered as the kernel does."""
+        self.core_role.labels(str(loop), "loop").set(1)
+        for core in workers:
+            self.core_role.labels(str(core), "worker").set(1)
 
     def _counter(self, name: str, about: str, **labels: Sequence[str]) -> Counter:
         return self._counter_of(name, about, tuple(labels), product(*labels.values()))

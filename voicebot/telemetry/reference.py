@@ -62,7 +62,7 @@ def _row(info: MetricInfo) -> str:
     # What build_info's labels hold differs from build to build, so only their names are shown.
     shown = info.name != "voicebot_build_info"
     labels = "; ".join(
-        f"`{label}`: {', '.join(values)}" if shown else f"`{label}`"
+        f"`{label}`: {', '.join(values)}" if shown and values else f"`{label}`"
         for label, values in info.labels.items()
     )
     return f"| `{info.name}` | {info.kind} | {labels} | {info.help} |\n"
