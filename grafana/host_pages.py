@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grafana.panels import (
+    BLUE,
     GREEN,
     ORANGE,
     RED,
@@ -146,7 +147,7 @@ def asterisk() -> Json:
                 ("sum(asterisk_channels_count{@})", "Asterisk: channels"),
                 ("sum(voicebot_calls_active{@})", "voicebot: calls"),
                 ("sum(voicebot_calls_limit{@})", "voicebot: limit"),
-                colors={"voicebot: limit": RED, "voicebot: calls": GREEN},
+                colors={"Asterisk: calls": BLUE, "voicebot: limit": RED, "voicebot: calls": GREEN},
             ),
             graph(
                 "Calls turned away, per minute", "full: more cores or a second host; others: see "
@@ -178,8 +179,8 @@ def asterisk() -> Json:
             ),
             table(
                 "Telephones and trunks", "offline: no call to or from it goes through.", "none",
-                "max by (type, resource) (asterisk_endpoints_state{@})",
-                columns={"type": "Kind", "resource": "Name",
+                "max by (resource) (asterisk_endpoints_state{@})",
+                columns={"resource": "Name",
                          "Value": "State (0 unknown, 1 offline, 2 online)"},
             ),
         ),

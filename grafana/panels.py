@@ -198,6 +198,7 @@ def bars(
     defaults: Json = {
         "unit": unit,
         "min": 0,
+        "noValue": "none",
         "color": {"mode": "thresholds"},
         "thresholds": _thresholds(steps),
     }

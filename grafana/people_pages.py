@@ -211,7 +211,7 @@ def slo() -> Json:
             ),
             graph(
                 "Bad events, share of each day", "Days above a promise's remainder spend more than "
-                "their part.", "percentunit", ("slo:sli_error:ratio_rate1d", "{{slo}}"),
+                "their part.", "percentunit", ("slo:sli_error:ratio_rate1d", "{{slo}}"), top=0.02,
             ),
         ),
         row(
