@@ -4,20 +4,27 @@ A sentence that is in the prompt cache is ready at once; another is synthesised 
 it play. What was synthesised is kept for the call, and an interruption does not stop the sentence
 being made: an utterance that is carried on, or repeated, then costs nothing. Sentences are the
 playout's utterances here: cutting one tells how far into it the caller heard, and so which words.
+
+An *open* utterance is one whose last sentences are still being thought of: more may be added while
+it plays, and it ends only once it has been closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import structlog
 
 from voicebot.audio import pcm
 from voicebot.audio.playout import PlayoutBuffer
 from voicebot.dialogue.events import PlayoutEnded, PlayoutStopped
 from voicebot.dialogue.history import words_heard
-from voicebot.providers.interfaces import ProviderError, TextToSpeech
+from voicebot.providers.interfaces import ProviderError, Stage, TextToSpeech
+
+log = structlog.get_logger(__name__)
 
 MOST_CLIPS = 8
 """Synthesised sentences kept of a call, 100 kB each; the one used longest ago goes first."""
@@ -70,9 +77,21 @@ class _Sentence:
 @dataclass(slots=True)
 class _Utterance:
     number: int
+    open: bool
+    """More sentences may come."""
     sentences: dict[int, _Sentence] = field(default_factory=dict)
+    waiting: deque[int] = field(default_factory=deque)
+    """Those nobody works on yet."""
+    busy: bool = False
+    """One of them is being synthesised."""
+    heard: int = 0
+    """The last one the caller has heard to its end."""
     ready: bool = False
     sent: bool = False
+
+    @property
+    def over(self) -> bool:
+        return not self.open and self.heard == max(self.sentences, default=0)
 
     @property
     def text(self) -> str:
@@ -101,19 +120,29 @@ class Speaker:
         """20 ms slots, since the start, in which a sentence had to wait for its next audio."""
         return self._playout.underruns
 
-    def say(self, number: int, sentences: tuple[str, ...]) -> None:
-        """Begin an utterance. Call :meth:`stop` first if another is playing."""
+    def say(self, number: int, sentences: tuple[str, ...], *, more: bool = False) -> None:
+        """Begin an utterance (*more* of it may come). If another is playing, :meth:`stop` first."""
         assert self._utterance is None, "stop() comes before say()"
-        utterance = self._utterance = _Utterance(number)
+        self._utterance = _Utterance(number, open=True)
+        self.say_more(number, sentences, last=not more)
+
+    def say_more(self, number: int, sentences: tuple[str, ...], *, last: bool) -> None:
+        """Add to the open utterance *number*; no effect if it was stopped meanwhile."""
+        utterance = self._utterance
+        if utterance is None or utterance.number != number:
+            return
+        assert utterance.open, "the utterance was closed"
         for text in sentences:
             self._sentence_numbers += 1
             utterance.sentences[self._sentence_numbers] = _Sentence(text)
-        waiting = list(utterance.sentences.items())
-        while waiting and self._play_prompt(utterance, *waiting[0]):
-            del waiting[0]
-        if waiting:
-            self._task = asyncio.get_running_loop().create_task(self._speak(utterance, waiting))
-        elif not sentences:
+            utterance.waiting.append(self._sentence_numbers)
+        utterance.open = not last
+        if not utterance.busy:
+            self._play_prompts(utterance)
+            if utterance.waiting:
+                utterance.busy = True
+                self._task = asyncio.get_running_loop().create_task(self._speak(utterance))
+        if utterance.over:
             self._end(utterance)
 
     def prepare(self, sentences: tuple[str, ...]) -> None:
@@ -130,10 +159,9 @@ class Speaker:
         self._cancel()
         heard = self._playout.flush()
         numbers = list(utterance.sentences)
-        cut = heard.utterance if heard is not None else numbers[0]
+        cut = heard.utterance if heard is not None else utterance.heard + 1
         words = [utterance.sentences[n].text for n in numbers if n < cut]
-        sentence = utterance.sentences[cut]
-        if heard is not None and sentence.seconds:
+        if heard is not None and (sentence := utterance.sentences[cut]).seconds:
             words.append(words_heard(sentence.text, heard.seconds / sentence.seconds))
         unheard = tuple(utterance.sentences[n].text for n in numbers if n >= cut)
         return PlayoutStopped(utterance.number, " ".join(words).strip(), unheard)
@@ -146,8 +174,10 @@ class Speaker:
             utterance.sent = True
             self._listener.audio_sent()
         for number in self._playout.take_heard():
-            if utterance is not None and number == max(utterance.sentences):
-                self._end(utterance)
+            if utterance is not None and number in utterance.sentences:
+                utterance.heard = number
+                if utterance.over:
+                    self._end(utterance)
         return frame.pcm if frame is not None else None
 
     async def close(self) -> None:
@@ -169,14 +199,17 @@ class Speaker:
         if self._task is not None:
             self._task.cancel()
 
-    def _play_prompt(self, utterance: _Utterance, number: int, sentence: _Sentence) -> bool:
-        audio = self._prompts.get(sentence.text)
-        self._listener.prompt_looked_up(audio is not None)
-        if audio is None:
-            return False
-        self._push(utterance, number, audio)
-        self._playout.finish(number)
-        return True
+    def _play_prompts(self, utterance: _Utterance) -> None:
+        """Take what needs no synthesis from the front of what waits."""
+        while utterance.waiting:
+            number = utterance.waiting[0]
+            audio = self._prompts.get(utterance.sentences[number].text)
+            self._listener.prompt_looked_up(audio is not None)
+            if audio is None:
+                return
+            utterance.waiting.popleft()
+            self._push(utterance, number, audio)
+            self._playout.finish(number)
 
     def _push(self, utterance: _Utterance, number: int, audio: bytes) -> None:
         self._playout.push(number, audio)
@@ -185,11 +218,11 @@ class Speaker:
             utterance.ready = True
             self._listener.audio_ready()
 
-    async def _speak(self, utterance: _Utterance, waiting: list[tuple[int, _Sentence]]) -> None:
-        for number, sentence in waiting:
-            if number != waiting[0][0] and self._play_prompt(utterance, number, sentence):
-                continue  # the first one was looked up before
-            clip = self._clip(sentence.text)
+    async def _speak(self, utterance: _Utterance) -> None:
+        """Speak what waits, starting with a sentence that has to be synthesised."""
+        while utterance.waiting:
+            number = utterance.waiting.popleft()
+            clip = self._clip(utterance.sentences[number].text)
             position = 0
             while True:
                 for piece in clip.pieces[position:]:
@@ -204,6 +237,8 @@ class Speaker:
             if self._utterance is not utterance:
                 return  # stopped meanwhile; its place in the playout is gone
             self._playout.finish(number)
+            self._play_prompts(utterance)
+        utterance.busy = False
 
     def _clip(self, text: str) -> _Clip:
         """The audio of *text*, made or in the making."""
@@ -226,6 +261,12 @@ class Speaker:
         except ProviderError as error:
             clip.error = error
             self._clips.pop(text, None)  # the next attempt is a new one
+        except Exception:
+            # A bug in a voice must not pass for a sentence that was said.
+            log.exception("voice failed", provider=self._tts.name)
+            message = f"{self._tts.name} failed by a bug; the log has its trace"
+            clip.error = ProviderError(Stage.TTS, self._tts.name, message, retryable=False)
+            self._clips.pop(text, None)
         finally:
             clip.complete = True
             clip.more.set()

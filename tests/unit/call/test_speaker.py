@@ -1,0 +1,118 @@
+"""The bot's voice: utterances that grow while they play, and voices with bugs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from voicebot.audio.pcm import FRAME_BYTES
+from voicebot.call.speaker import Speaker
+from voicebot.dialogue.events import PlayoutEnded
+from voicebot.providers.interfaces import ProviderError
+
+FRAMES = 5
+AUDIO = b"\1\0" * (FRAME_BYTES // 2) * FRAMES
+
+
+class Voice:
+    name, voice = "test", "test"
+
+    async def synthesize(self, text: str) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0)
+        if text == "Bug.":
+            raise ZeroDivisionError
+        yield AUDIO
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.ended: list[PlayoutEnded] = []
+        self.failed: list[ProviderError] = []
+
+    def audio_ready(self) -> None: ...
+
+    def audio_sent(self) -> None: ...
+
+    def prompt_looked_up(self, found: bool) -> None: ...
+
+    def utterance_ended(self, event: PlayoutEnded) -> None:
+        self.ended.append(event)
+
+    def speech_failed(self, error: ProviderError) -> None:
+        self.failed.append(error)
+
+
+def speaker() -> tuple[Speaker, Listener]:
+    listener = Listener()
+    return Speaker(Voice(), {"Rendered.": AUDIO}, listener), listener
+
+
+async def play(bot: Speaker, frames: int = 4 * FRAMES) -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+    for _ in range(frames):
+        bot.next_frame()
+
+
+def test_an_open_utterance_ends_only_when_it_is_closed() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.say(1, ("One.",), more=True)
+        await play(bot)
+        assert bot.speaking
+        bot.say_more(1, ("Two.", "Rendered."), last=False)
+        await play(bot)
+        assert not listener.ended
+        bot.say_more(1, ("Four.",), last=True)
+        await play(bot)
+        assert listener.ended == [PlayoutEnded(1, "One. Two. Rendered. Four.")]
+
+    asyncio.run(scene())
+
+
+def test_closing_what_was_heard_already_ends_it_at_once() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.say(1, ("Rendered.",), more=True)
+        await play(bot)
+        bot.say_more(1, (), last=True)
+        assert listener.ended == [PlayoutEnded(1, "Rendered.")]
+
+    asyncio.run(scene())
+
+
+def test_a_sentence_added_in_mid_speech_follows_the_one_being_made() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.say(1, ("One.",), more=True)
+        bot.say_more(1, ("Two.",), last=True)
+        await play(bot)
+        assert listener.ended == [PlayoutEnded(1, "One. Two.")]
+
+    asyncio.run(scene())
+
+
+def test_an_interruption_between_two_sentences_keeps_the_one_that_was_heard() -> None:
+    async def scene() -> None:
+        bot, _ = speaker()
+        bot.say(1, ("One.",), more=True)
+        await play(bot)
+        stopped = bot.stop()
+        assert stopped is not None
+        assert (stopped.heard, stopped.unheard) == ("One.", ())
+        bot.say_more(1, ("Late.",), last=True)  # nothing may come of it
+        assert not bot.speaking
+
+    asyncio.run(scene())
+
+
+def test_a_bug_in_a_voice_is_told_and_the_rest_is_said() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.say(1, ("Bug.", "One."))
+        await play(bot)
+        assert [error.provider for error in listener.failed] == ["test"]
+        assert "bug" in str(listener.failed[0])
+        assert [event.utterance for event in listener.ended] == [1]
+
+    asyncio.run(scene())
