@@ -70,7 +70,7 @@ def stt_order(settings: Settings) -> tuple[str, ...]:
     """Who listens, in order."""
     if settings.stt_chain:
         return settings.stt_chain
-    return (*([DEEPGRAM] if settings.deepgram_api_key else []), LOCAL)
+    return (*([DEEPGRAM] if settings.deepgram_api_key else []), *_embedded(settings))
 
 
 def tts_order(settings: Settings) -> tuple[str, ...]:
@@ -78,7 +78,11 @@ def tts_order(settings: Settings) -> tuple[str, ...]:
     if settings.tts_chain:
         return settings.tts_chain
     keys = {OPENAI: settings.openai_api_key, DEEPGRAM: settings.deepgram_api_key}
-    return (*(name for name, key in keys.items() if key), LOCAL)
+    return (*(name for name, key in keys.items() if key), *_embedded(settings))
+
+
+def _embedded(settings: Settings) -> list[str]:
+    return [LOCAL] if settings.embedded_engine else []
 
 
 def models(settings: Settings) -> dict[tuple[Stage, str], Sunset]:
@@ -214,8 +218,8 @@ class Chains:
 def build(
     settings: Settings,
     made: Clouds,
-    local_stt: SpeechToText,
-    local_tts: TextToSpeech,
+    local_stt: SpeechToText | None,
+    local_tts: TextToSpeech | None,
     metrics: Metrics,
 ) -> Chains:
     """Put the chains together, every provider measured and behind a gate."""
@@ -229,8 +233,8 @@ def build(
         gates[stage, name] = made_gate
         return made_gate
 
-    ears: dict[str, SpeechToText] = {**made.ears, LOCAL: local_stt}
-    voices: dict[str, TextToSpeech] = {**made.voices, LOCAL: local_tts}
+    ears: dict[str, SpeechToText] = {**made.ears, **({LOCAL: local_stt} if local_stt else {})}
+    voices: dict[str, TextToSpeech] = {**made.voices, **({LOCAL: local_tts} if local_tts else {})}
     ear_links = [
         EarLink(InstrumentedSpeechToText(ears[name], metrics), gate(Stage.STT, name))
         for name in stt_order(settings)

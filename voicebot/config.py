@@ -1,10 +1,11 @@
 """Every setting of the service: its one name, default, unit and check.
 
-Environment variables win over the settings file (``.env`` in the working directory, or the
-file that ``VOICEBOT_ENV_FILE`` names). Nothing else in the package reads either. ``load()``
-checks everything at once and reports every fault together, so that an operator mends the
-file in one go. ``.env.example`` and ``docs/reference/settings.md`` are generated from the
-table below (``voicebot settings``), so they cannot go stale.
+Environment variables win over secret files (one a setting, in the directory that
+``VOICEBOT_SECRETS_DIR`` names), and these over the settings file (``.env`` in the working
+directory, or the file that ``VOICEBOT_ENV_FILE`` names). Nothing else in the package reads any of
+them. ``load()`` checks everything at once and reports every fault together, so that an operator
+mends the files in one go. ``.env.example`` and ``docs/reference/settings.md`` are generated from
+the table below (``voicebot settings``), so they cannot go stale.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
+from voicebot import settings_files
 from voicebot.values import Parser
 from voicebot.values import boolean as _boolean
 from voicebot.values import chain as _chain
@@ -123,7 +123,7 @@ class Settings:
     stt_chain: tuple[str, ...] = _setting(
         "STT_CHAIN", "auto", _chain("deepgram", "local"), "names",
         "Who listens, in order: when one fails, the next one hears the same turn. auto: those "
-        "whose key is set, then local.", group="speech")  # fmt: skip
+        "whose key is set, then local (see EMBEDDED_ENGINE).", group="speech")  # fmt: skip
     tts_chain: tuple[str, ...] = _setting(
         "TTS_CHAIN", "auto", _chain("openai", "deepgram", "local"), "names",
         "Who speaks, in order. auto: those whose key is set, then local.",
@@ -180,6 +180,12 @@ class Settings:
         "MODELS_DIR", "var/models", _path, "path", "Checked model files of the offline engine.",
         group="speech")  # fmt: skip
 
+    embedded_engine: bool = _setting(
+        "EMBEDDED_ENGINE", "true", _boolean, "",
+        "Have the offline engine: it is the last of each chain that is auto. false: clouds alone, "
+        "with a key for each stage; callers reach a human when they all fail.",
+        group="speech")  # fmt: skip
+
     # -- machine
     worker_cores: tuple[int, ...] | None = _setting(
         "WORKER_CORES", "", _cores, "core numbers",
@@ -195,6 +201,10 @@ class Settings:
         "CACHE_DIR", "var/cache", _path, "path", "Rendered prompts.", group="files")  # fmt: skip
     recordings_dir: Path = _setting(  # noqa: RUF009 -- a field()
         "RECORDINGS_DIR", "var/recordings", _path, "path", "One stereo file a call.",
+        group="files")  # fmt: skip
+    prompts_dir: Path | None = _setting(  # noqa: RUF009 -- a field()
+        "PROMPTS_DIR", "", _optional_path, "path",
+        "Prompts rendered beforehand, only read; an image brings them. Empty: none.",
         group="files")  # fmt: skip
     record_calls: bool = _setting(
         "RECORD_CALLS", "true", _boolean, "", "Record both sides of every call.",
@@ -263,26 +273,32 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     environ = os.environ if environ is None else environ
     file = Path(environ.get("VOICEBOT_ENV_FILE", ".env"))
     faults: list[str] = []
-    from_file = _read_file(file, "VOICEBOT_ENV_FILE" in environ, faults)
+    from_file = settings_files.read_file(file, "VOICEBOT_ENV_FILE" in environ, faults)
+    secrets = Path(environ.get("VOICEBOT_SECRETS_DIR", ""))
+    from_secrets = (
+        settings_files.read_secrets(secrets, faults) if environ.get("VOICEBOT_SECRETS_DIR") else {}
+    )
+    sources = [("environment", environ), (str(secrets), from_secrets), (str(file), from_file)]
 
     values: dict[str, Any] = {}
     known = {f.metadata["env"] for f in described()}
     for f in described():
         env = f.metadata["env"]
-        source, text = (
-            ("environment", environ.get(env)) if env in environ else (str(file), from_file.get(env))
+        source, text = next(
+            ((name, texts[env]) for name, texts in sources if env in texts), ("", "")
         )
-        if text is None:
+        if not source:
             continue
         try:
             values[f.name] = f.metadata["parse"](text.strip())
         except ValueError as error:
-            shown = "(hidden)" if f.metadata["secret"] else repr(text)
-            faults.append(f"{env}={shown} ({source}): {error}")
-    for key in from_file.keys() - known:
-        close = difflib.get_close_matches(key, known, 1)
-        hint = f"; did you mean {close[0]}?" if close else "; see .env.example"
-        faults.append(f"{key} ({file}): no such setting{hint}")
+            hidden = f.metadata["secret"] or source == str(secrets)
+            faults.append(f"{env}={'(hidden)' if hidden else repr(text)} ({source}): {error}")
+    for source, texts in sources[1:]:
+        for key in texts.keys() - known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else "; see .env.example"
+            faults.append(f"{key} ({source}): no such setting{hint}")
     if faults:
         raise SettingsError(faults)
     settings = Settings(**{**values, **overrides})
@@ -298,33 +314,31 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
 
 
 def _chain_faults(settings: Settings) -> list[str]:
-    """Whoever is named in a chain needs a key."""
+    """Whoever is named in a chain needs a key, and somebody must be in it."""
     keys = {
         "deepgram": ("DEEPGRAM_API_KEY", settings.deepgram_api_key),
         "openai": ("OPENAI_API_KEY", settings.openai_api_key),
-        "local": ("", "none needed"),
+        "local": ("EMBEDDED_ENGINE=true", settings.embedded_engine),
     }
-    chains = {"STT_CHAIN": settings.stt_chain, "TTS_CHAIN": settings.tts_chain}
-    return [
-        f"{env}={','.join(chain)}: {name} needs {keys[name][0]}, which is empty"
-        for env, chain in chains.items()
-        for name in chain
-        if not keys[name][1]
-    ]
-
-
-def _read_file(file: Path, required: bool, faults: list[str]) -> dict[str, str]:
-    try:
-        with file.open(encoding="utf-8") as stream:
-            return {k: v or "" for k, v in dotenv_values(stream=stream).items()}
-    except FileNotFoundError:
-        if required:
-            faults.append(f"VOICEBOT_ENV_FILE={str(file)!r}: no such file")
-    except (OSError, UnicodeDecodeError) as error:
-        faults.append(
-            f"{file}: cannot be read ({error}); it must be UTF-8 text, one KEY=value a line"
-        )
-    return {}
+    chains = {
+        "STT_CHAIN": (settings.stt_chain, ("deepgram", "local")),
+        "TTS_CHAIN": (settings.tts_chain, ("openai", "deepgram", "local")),
+    }
+    faults = []
+    for env, (chain, automatic) in chains.items():
+        if not chain and not any(keys[name][1] for name in automatic):
+            needed = " or ".join(keys[name][0] for name in automatic if name != "local")
+            faults.append(
+                f"{env}=auto: there is nobody: EMBEDDED_ENGINE=false (the image `cloud` has no "
+                f"offline engine), and no key is set. Set {needed}, or use the image `full`"
+            )
+        faults += [
+            f"{env}={','.join(chain)}: {name} needs {keys[name][0]}, which is "
+            + ("false" if name == "local" else "empty")
+            for name in chain
+            if not keys[name][1]
+        ]
+    return faults
 
 
 assert all(f.default_factory is not MISSING for f in described()), "every setting has a default"

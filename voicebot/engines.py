@@ -1,8 +1,9 @@
 """The speech engines that the settings ask for, built, started and stopped together.
 
-The embedded engine is always there: models checked, one worker process a core, Whisper and Kokoro
-loaded in each of them before the first call. With keys, clouds are put before it
-(:mod:`voicebot.chains`), and the fixed sentences are rendered in the voice that speaks first.
+The embedded engine is there unless ``EMBEDDED_ENGINE`` is false: models checked, one worker process
+a core, Whisper and Kokoro loaded in each of them before the first call. With keys, clouds are put
+before it (:mod:`voicebot.chains`), and the fixed sentences are rendered in the voice that speaks
+first. The workers are there in any case: they do more than speech.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from voicebot.config import Settings
 from voicebot.dialogue.script import Script
 from voicebot.prompts import PromptCache
 from voicebot.providers import local_stt, local_tts
-from voicebot.providers.interfaces import ProviderError, SpeechToText, TextToSpeech
+from voicebot.providers.interfaces import ProviderError, SpeechToText, Stage, TextToSpeech
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.layout import CoreLayout, layout
 from voicebot.workers.pool import WorkerPool
@@ -51,7 +52,7 @@ class Engines:
     prompts: PromptCache
     """Empty until :meth:`render_prompts`."""
     prompt_voices: Sequence[PromptVoice]
-    """The best first; the last is the embedded one."""
+    """The best first; the last is the embedded one, if there is one."""
     vad_weights: SileroWeights
     pool: WorkerPool
     clouds: chains.Clouds
@@ -96,33 +97,22 @@ def core_layout(settings: Settings) -> CoreLayout:
 
 
 async def start(settings: Settings, script: Script, cores: CoreLayout, metrics: Metrics) -> Engines:
-    """Check the models, start and warm the workers. Raises ModelError, VadWeightsError or
-    WorkerError, each of which says what to do."""
-    paths = await asyncio.to_thread(models.ensure, settings.models_dir)
-    voice = local_tts.make_voice(
-        paths, script.voice, language=script.language, pronunciations=script.pronunciations
+    """Check the models, start and warm the workers. Raises ModelError, VadWeightsError,
+    ProviderError or WorkerError, each of which says what to do."""
+    paths = await asyncio.to_thread(
+        models.ensure, settings.models_dir, embedded=settings.embedded_engine
     )
     weights = SileroWeights.load(paths.vad)
-    warm = (local_stt.warm_call(paths.whisper), local_tts.warm_call(voice))
-    pool = WorkerPool(cores.workers, metrics, warm=warm)
-    stt = local_stt.LocalSpeechToText(
-        pool,
-        paths.whisper,
-        language=script.language,
-        prompt=script.recognition.prompt,
-        yes_words=script.recognition.yes,
-        no_words=script.recognition.no,
-    )
+    if settings.embedded_engine:
+        embedded, pool = _embedded(paths, script, cores, metrics)
+    else:
+        embedded, pool = None, WorkerPool(cores.workers, metrics)
     made = await asyncio.to_thread(
         chains.clouds, settings, script.language, script.recognition.prompt
     )
-    speech = chains.build(settings, made, stt, local_tts.LocalTextToSpeech(pool, voice), metrics)
-    prompt_voices = _prompt_voices(
-        settings,
-        speech.prompt_voices,
-        local_tts.LocalTextToSpeech(pool, voice, whole=True),
-        pool,
-    )
+    stt, tts = (embedded.stt, embedded.tts) if embedded else (None, None)
+    speech = chains.build(settings, made, stt, tts, metrics)
+    prompt_voices = _prompt_voices(settings, speech.prompt_voices, embedded, pool)
     try:
         await asyncio.gather(pool.start(), chains.warm(made, speech))
     except BaseException:
@@ -139,11 +129,48 @@ async def start(settings: Settings, script: Script, cores: CoreLayout, metrics: 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    stt: SpeechToText
+    tts: TextToSpeech
+    prompt_voice: TextToSpeech
+
+
+def _embedded(
+    paths: models.ModelPaths, script: Script, cores: CoreLayout, metrics: Metrics
+) -> tuple[_Embedded, WorkerPool]:
+    """The offline engine, and the workers that have it loaded."""
+    voice = local_tts.make_voice(
+        paths, script.voice, language=script.language, pronunciations=script.pronunciations
+    )
+    warm = (local_stt.warm_call(paths.whisper), local_tts.warm_call(voice))
+    pool = WorkerPool(cores.workers, metrics, warm=warm)
+    stt = local_stt.LocalSpeechToText(
+        pool,
+        paths.whisper,
+        language=script.language,
+        prompt=script.recognition.prompt,
+        yes_words=script.recognition.yes,
+        no_words=script.recognition.no,
+    )
+    tts = local_tts.LocalTextToSpeech(pool, voice)
+    return _Embedded(stt, tts, local_tts.LocalTextToSpeech(pool, voice, whole=True)), pool
+
+
 def _prompt_voices(
-    settings: Settings, clouds: Sequence[TextToSpeech], local: TextToSpeech, pool: WorkerPool
+    settings: Settings,
+    clouds: Sequence[TextToSpeech],
+    embedded: _Embedded | None,
+    pool: WorkerPool,
 ) -> list[PromptVoice]:
-    voices = [
-        PromptVoice(voice, PromptCache(settings.cache_dir, voice.voice), CLOUD_PROMPTS_AT_ONCE)
-        for voice in clouds
-    ]
-    return [*voices, PromptVoice(local, PromptCache(settings.cache_dir, local.voice), pool.size)]
+    def cache(voice: TextToSpeech) -> PromptCache:
+        return PromptCache(settings.cache_dir, voice.voice, shipped=settings.prompts_dir)
+
+    voices = [PromptVoice(voice, cache(voice), CLOUD_PROMPTS_AT_ONCE) for voice in clouds]
+    if embedded is not None:
+        local = embedded.prompt_voice
+        voices.append(PromptVoice(local, cache(local), pool.size))
+    if not voices:
+        message = "every voice of TTS_CHAIN is switched off by its vendor; choose another model"
+        raise ProviderError(Stage.TTS, "", message, retryable=False)
+    return voices

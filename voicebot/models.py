@@ -150,14 +150,16 @@ class ModelPaths:
         return path
 
 
-def ensure(directory: Path, progress: Progress = lambda name, what: None) -> ModelPaths:
+def ensure(
+    directory: Path, progress: Progress = lambda name, what: None, *, embedded: bool = True
+) -> ModelPaths:
     """Have every model file in *directory*, checked; make the ones that are missing or damaged.
 
-    Takes 0.2 s when all are there, 2 s the first time. Several processes may do it at once.
-    Raises ModelError.
+    Without the *embedded* engine only voice activity detection needs one. Takes 0.2 s when all
+    are there, 2 s the first time. Several processes may do it at once. Raises ModelError.
     """
     try:
-        for file in MANIFEST:
+        for file in _needed(embedded):
             path = directory / file.name
             found = _sha256(path)
             if found == file.sha256:
@@ -187,10 +189,10 @@ def paths(directory: Path) -> ModelPaths:
     )
 
 
-def check(directory: Path) -> list[str]:
+def check(directory: Path, *, embedded: bool = True) -> list[str]:
     """What is wrong with *directory*, a sentence for each file; changes nothing."""
     faults = []
-    for file in MANIFEST:
+    for file in _needed(embedded):
         found = _sha256(directory / file.name)
         if found is None:
             faults.append(f"{directory / file.name}: missing; run voicebot models")
@@ -203,6 +205,10 @@ def check(directory: Path) -> list[str]:
     if not faults and not _vad_is_current(directory / VAD_ONNX, vad):
         faults.append(f"{vad}: missing or damaged; run voicebot models")
     return faults
+
+
+def _needed(embedded: bool) -> tuple[ModelFile, ...]:
+    return MANIFEST if embedded else tuple(file for file in MANIFEST if file.name == VAD_ONNX)
 
 
 def _join(file: ModelFile, path: Path) -> None:

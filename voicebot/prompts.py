@@ -55,10 +55,14 @@ class Rendered:
 
 
 class PromptCache:
-    """The rendered sentences of one voice. Everything but ``get`` may touch the disk."""
+    """The rendered sentences of one voice. Everything but ``get`` may touch the disk.
 
-    def __init__(self, directory: Path, voice: str) -> None:
+    *shipped* is a second directory of such files, which is only read: what an image brings.
+    """
+
+    def __init__(self, directory: Path, voice: str, *, shipped: Path | None = None) -> None:
         self._directory = directory
+        self._shipped = shipped
         self._voice = voice
         self._audio: dict[str, bytes] = {}
 
@@ -73,7 +77,9 @@ class PromptCache:
     def load(self, texts: Iterable[str]) -> list[str]:
         """Read *texts* into memory. Returns the ones that must be rendered."""
         for text in self.missing(texts):
-            audio = self._read(text)
+            audio = self._read(self._directory, text)
+            if audio is None and self._shipped is not None:
+                audio = self._read(self._shipped, text)
             if audio is not None:
                 self._audio[text] = audio
         return self.missing(texts)
@@ -131,8 +137,8 @@ class PromptCache:
         made_of = json.dumps([FORMAT, self._voice, text], ensure_ascii=False)
         return hashlib.sha256(made_of.encode()).hexdigest()[:32]
 
-    def _read(self, text: str) -> bytes | None:
-        path = self._directory / f"{self._key(text)}.slin"
+    def _read(self, directory: Path, text: str) -> bytes | None:
+        path = directory / f"{self._key(text)}.slin"
         try:
             audio = path.read_bytes()
             note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

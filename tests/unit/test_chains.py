@@ -28,6 +28,8 @@ TODAY = date(2026, 11, 23)
         ({**DEEPGRAM, "tts_chain": ("local",)}, ("deepgram", "local"), ("local",)),
         ({**DEEPGRAM, "stt_chain": ("local", "deepgram")}, ("local", "deepgram"),
          ("deepgram", "local")),
+        ({**DEEPGRAM, "embedded_engine": False}, ("deepgram",), ("deepgram",)),
+        ({**DEEPGRAM, **OPENAI, "embedded_engine": False}, ("deepgram",), ("openai", "deepgram")),
     ],
 )  # fmt: skip
 def test_clouds_with_a_key_come_first_unless_told_otherwise(

@@ -129,3 +129,13 @@ def test_the_shipped_voice_is_the_published_one_and_has_a_notice() -> None:
 
     assert styles.stat().st_size == 510 * 256 * 4
     assert models.VOICES["ff_siwis"] in (styles.parent / "NOTICE").read_text()
+
+
+def test_without_the_embedded_engine_only_voice_activity_needs_a_file(
+    tmp_path: Path, packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (engine,) = models.MANIFEST
+    vad = ModelFile(models.VAD_ONNX, PUBLISHED, "of somebody", engine.pieces)
+    monkeypatch.setattr(models, "MANIFEST", (engine, vad))
+    models.ensure(tmp_path / "m", embedded=False)
+    assert [path.name for path in (tmp_path / "m").iterdir()] == [models.VAD_ONNX]

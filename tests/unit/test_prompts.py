@@ -123,6 +123,19 @@ def test_a_sentence_without_audio_is_an_error_and_not_a_prompt(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_an_image_brings_is_played_and_never_written(tmp_path: Path) -> None:
+    shipped = tmp_path / "shipped"
+    render(PromptCache(shipped, "v"), [HELLO])
+    before = sorted(path.name for path in shipped.iterdir())
+
+    cache = PromptCache(tmp_path / "own", "v", shipped=shipped)
+    voice, _ = render(cache, [HELLO, BYE])
+    assert voice.said == [BYE]
+    assert cache.get(HELLO) == audio_of(HELLO)[:800] * 2
+    assert sorted(path.name for path in shipped.iterdir()) == before
+    assert len(list((tmp_path / "own").glob("*.slin"))) == 1
+
+
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file in the way")
 

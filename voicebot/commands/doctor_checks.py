@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -84,7 +84,10 @@ def python(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def modules(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    for what, names in (("the service", SERVICE_MODULES), ("the engine", ENGINE_MODULES)):
+    kinds: dict[str, Sequence[str]] = {"the service": SERVICE_MODULES}
+    if settings.embedded_engine:
+        kinds["the engine"] = ENGINE_MODULES
+    for what, names in kinds.items():
         faults = []
         for name in names:
             try:
@@ -102,6 +105,8 @@ def modules(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 def programs(settings: Settings, machine: Machine) -> Iterator[Finding]:
     for program, purpose in PROGRAMS.items():
+        if program == "espeak-ng" and not settings.embedded_engine:
+            continue
         path = machine.find_program(program)
         if path:
             yield good(f"{program} ({path})")
@@ -252,7 +257,7 @@ def script(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    faults = models.check(settings.models_dir)
+    faults = models.check(settings.models_dir, embedded=settings.embedded_engine)
     for sentence in faults:
         text, _, remedy = sentence.rpartition("; ")
         yield fault(text, remedy)
@@ -282,7 +287,7 @@ def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
     clouds = chains.prompt_voices(settings, fallback.today())
     identity = chains.voice_identity(settings, clouds[0]) if clouds else local_tts.identity(voice)
     texts = script.fixed_texts()
-    missing = PromptCache(settings.cache_dir, identity).load(texts)
+    missing = PromptCache(settings.cache_dir, identity, shipped=settings.prompts_dir).load(texts)
     if missing:
         yield warning(
             f"prompts in {settings.cache_dir}: {len(missing)} of {len(texts)} are not rendered",

@@ -29,14 +29,18 @@ def run(args: argparse.Namespace) -> int:
     directory = settings.models_dir
     logs.configure("warning", settings.log_format)
     if args.check:
-        faults = models.check(directory)
+        faults = models.check(directory, embedded=settings.embedded_engine)
         for fault in faults:
             print(fault, file=sys.stderr)
         if not faults:
             print(f"{directory}: every model file is the published one")
         return 1 if faults else 0
     try:
-        models.ensure(directory, lambda name, what: print(f"  {what:<9}  {name}", flush=True))
+        models.ensure(
+            directory,
+            lambda name, what: print(f"  {what:<9}  {name}", flush=True),
+            embedded=settings.embedded_engine,
+        )
     except models.ModelError as error:
         print(error, file=sys.stderr)
         return 1

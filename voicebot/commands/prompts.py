@@ -69,7 +69,7 @@ def _voice(paths: models.ModelPaths, script: Script) -> Voice:
 
 def _check(settings: Settings, script: Script) -> int:
     voice = _voice(models.paths(settings.models_dir), script)
-    cache = PromptCache(settings.cache_dir, local_tts.identity(voice))
+    cache = PromptCache(settings.cache_dir, local_tts.identity(voice), shipped=settings.prompts_dir)
     texts = script.fixed_texts()
     missing = cache.load(texts)
     for text in missing:
@@ -83,7 +83,7 @@ def _check(settings: Settings, script: Script) -> int:
 
 def _render(settings: Settings, script: Script, args: argparse.Namespace) -> int:
     voice = _voice(models.ensure(settings.models_dir), script)
-    cache = PromptCache(settings.cache_dir, local_tts.identity(voice))
+    cache = PromptCache(settings.cache_dir, local_tts.identity(voice), shipped=settings.prompts_dir)
     texts = script.fixed_texts()
     missing = cache.load(texts)
     started = time.monotonic()

@@ -50,7 +50,8 @@ def env_file() -> str:
     parts = [
         "# Settings of the voicebot. Copy this file to .env, or point VOICEBOT_ENV_FILE at it,\n"
         "# and take the # off a line to change it; what is shown is the default. A variable of\n"
-        "# the environment wins over the file. `voicebot doctor` checks the result."
+        "# the environment wins over the file. Keys are better kept in files of their own: see\n"
+        "# docs/reference/settings.md. `voicebot doctor` checks the result."
     ]
     for group, settings in _groups():
         parts.append(f"# ---- {group} " + "-" * (72 - len(group)))
@@ -73,6 +74,13 @@ def markdown() -> str:
         "working directory, or the file that `VOICEBOT_ENV_FILE` names. The environment wins. All",
         "are checked together at start, and every fault is named with what is allowed; a key in",
         "the file that does not exist is a fault too. `voicebot settings` prints what is in force.",
+        "",
+        "Keys and passwords belong in neither: `VOICEBOT_SECRETS_DIR` names a directory in which",
+        "each file is a setting, named like it and holding the value alone (`DEEPGRAM_API_KEY`),",
+        "mode 0440, of the service's group. It wins over the settings file. A file that is empty,",
+        "that cannot be read or whose name is no setting keeps the service from starting; names",
+        "that begin with a dot are passed over. systemd's credentials and Docker's secrets have",
+        "that form.",
     ]
     for group, settings in _groups():
         lines += ["", f"## {group.capitalize()}", ""]
