@@ -29,7 +29,9 @@ from voicebot.providers.instrumented import InstrumentedSpeechToText, Instrument
 from voicebot.providers.interfaces import ProviderError, SpeechToText, Stage, TextToSpeech
 from voicebot.providers.openai_tts import NAME as OPENAI
 from voicebot.providers.openai_tts import OpenAIClient, OpenAITextToSpeech
+from voicebot.providers.prices import Prices
 from voicebot.providers.sunset import Sunset
+from voicebot.providers.usage import Meter
 from voicebot.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -58,6 +60,8 @@ class Clouds:
     voices: dict[str, CloudTextToSpeech] = field(default_factory=dict)
     prompt_voices: dict[str, CloudTextToSpeech] = field(default_factory=dict)
     """The same voices, with the patience of somebody who renders prompts."""
+    meters: dict[tuple[Stage, str], Meter] = field(default_factory=dict)
+    """What counts the use of each, and its cost."""
     checks: list[Check] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
@@ -108,6 +112,11 @@ def prompt_voices(settings: Settings, today: date) -> list[str]:
     return [name for name in before if not ends[Stage.TTS, name].passed(today)]
 
 
+def unpriced(settings: Settings, prices: Prices) -> list[str]:
+    """Models in the chains that the price table does not have."""
+    return sorted({ends.model for ends in models(settings).values()} - prices.models.keys())
+
+
 def voice_identity(settings: Settings, name: str) -> str:
     """What identifies the voice of the cloud called *name*, without its kit."""
     if name == OPENAI:
@@ -125,13 +134,17 @@ def keyterms(prompt: str) -> list[str]:
     return list(dict.fromkeys(chosen))[:MOST_KEYTERMS]
 
 
-def clouds(settings: Settings, language: str, prompt: str) -> Clouds:
+def clouds(
+    settings: Settings, language: str, prompt: str, prices: Prices, metrics: Metrics
+) -> Clouds:
     """Make the providers that the chains name. *language* and *prompt* are the script's.
 
     Imports kits, which takes a second: call it in a thread. Raises ProviderError if one is not
     installed.
     """
     made = Clouds()
+    for (stage, name), ends in models(settings).items():
+        made.meters[stage, name] = Meter(stage, name, ends.model, prices, metrics)
     try:
         if DEEPGRAM in {*stt_order(settings), *tts_order(settings)}:
             _add_deepgram(made, settings, language, prompt)
@@ -156,6 +169,7 @@ def _add_deepgram(made: Clouds, settings: Settings, language: str, prompt: str) 
             keyterms=keyterms(prompt),
             keep_private=settings.deepgram_opt_out,
             timeout=settings.stt_timeout,
+            meter=made.meters[Stage.STT, DEEPGRAM],
         )
         made.ears[DEEPGRAM] = ears
         made.checks.append(Check(Stage.STT, DEEPGRAM, ears.check))
@@ -239,14 +253,16 @@ def build(
         EarLink(InstrumentedSpeechToText(ears[name], metrics), gate(Stage.STT, name))
         for name in stt_order(settings)
     ]
+
+    def measured(voice: TextToSpeech, name: str) -> TextToSpeech:
+        return InstrumentedTextToSpeech(voice, metrics, made.meters.get((Stage.TTS, name)))
+
     voice_links = [
-        VoiceLink(InstrumentedTextToSpeech(voices[name], metrics), gate(Stage.TTS, name))
+        VoiceLink(measured(voices[name], name), gate(Stage.TTS, name))
         for name in tts_order(settings)
     ]
     prompt_links = [
-        VoiceLink(
-            InstrumentedTextToSpeech(made.prompt_voices[name], metrics), gates[Stage.TTS, name]
-        )
+        VoiceLink(measured(made.prompt_voices[name], name), gates[Stage.TTS, name])
         for name in prompt_voices(settings, fallback.today())
     ]
     return Chains(

@@ -176,6 +176,10 @@ class Settings:
         "MODEL_SUNSETS", "", _sunsets, "model=date",
         "Corrections of the dates at which models are switched off, such as tts-1=2027-03-01 or "
         "tts-1=never.", group="speech")  # fmt: skip
+    prices_file: Path | None = _setting(  # noqa: RUF009 -- a field()
+        "PRICES_FILE", "", _optional_path, "path",
+        "What the clouds charge you. Empty: their list prices, in dollars.",
+        group="speech")  # fmt: skip
     models_dir: Path = _setting(  # noqa: RUF009 -- a field()
         "MODELS_DIR", "var/models", _path, "path", "Checked model files of the offline engine.",
         group="speech")  # fmt: skip

@@ -22,6 +22,7 @@ from voicebot.dialogue.script import Script
 from voicebot.prompts import PromptCache
 from voicebot.providers import local_stt, local_tts
 from voicebot.providers.interfaces import ProviderError, SpeechToText, Stage, TextToSpeech
+from voicebot.providers.prices import Prices
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.layout import CoreLayout, layout
 from voicebot.workers.pool import WorkerPool
@@ -96,7 +97,9 @@ def core_layout(settings: Settings) -> CoreLayout:
     return layout(os.sched_getaffinity(0), loop_core, settings.worker_cores)
 
 
-async def start(settings: Settings, script: Script, cores: CoreLayout, metrics: Metrics) -> Engines:
+async def start(
+    settings: Settings, script: Script, prices: Prices, cores: CoreLayout, metrics: Metrics
+) -> Engines:
     """Check the models, start and warm the workers. Raises ModelError, VadWeightsError,
     ProviderError or WorkerError, each of which says what to do."""
     paths = await asyncio.to_thread(
@@ -108,8 +111,14 @@ async def start(settings: Settings, script: Script, cores: CoreLayout, metrics: 
     else:
         embedded, pool = None, WorkerPool(cores.workers, metrics)
     made = await asyncio.to_thread(
-        chains.clouds, settings, script.language, script.recognition.prompt
+        chains.clouds, settings, script.language, script.recognition.prompt, prices, metrics
     )
+    for model in chains.unpriced(settings, prices):
+        log.warning(
+            "model has no price; what calls cost is not known",
+            model=model,
+            advice="add it to the price table (PRICES_FILE)",
+        )
     stt, tts = (embedded.stt, embedded.tts) if embedded else (None, None)
     speech = chains.build(settings, made, stt, tts, metrics)
     prompt_voices = _prompt_voices(settings, speech.prompt_voices, embedded, pool)

@@ -32,6 +32,7 @@ from voicebot.control_server import ControlServer
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits
 from voicebot.journal.writer import Journal
+from voicebot.providers import prices
 from voicebot.server import CallServer
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.layout import CoreLayout
@@ -45,6 +46,8 @@ LAG_PERIOD = 0.1
 async def run(settings: Settings, metrics: Metrics) -> None:
     """Run until told to stop. Raises what start-up raises (see :mod:`voicebot.commands.serve`)."""
     script = script_file.load(settings.script_file)
+    tariff = prices.load(settings.prices_file)
+    metrics.price_table.labels(tariff.currency).set(tariff.timestamp)
     cores = engines.core_layout(settings)
     loop = asyncio.get_running_loop()
     stop = _StopRequests(loop)
@@ -61,7 +64,7 @@ async def run(settings: Settings, metrics: Metrics) -> None:
         stack.callback(pulse.cancel)
         port = await server.bind(settings.audiosocket_host, settings.audiosocket_port)
         stack.push_async_callback(server.close)
-        starting = asyncio.ensure_future(_start(settings, script, cores, metrics, stack))
+        starting = asyncio.ensure_future(_start(settings, script, tariff, cores, metrics, stack))
         if not await stop.unless_first(starting):
             return
         await server.listen(starting.result())
@@ -88,6 +91,7 @@ async def run(settings: Settings, metrics: Metrics) -> None:
 async def _start(
     settings: Settings,
     script: Script,
+    tariff: prices.Prices,
     cores: CoreLayout,
     metrics: Metrics,
     stack: AsyncExitStack,
@@ -96,7 +100,7 @@ async def _start(
     journal = Journal(settings.journal_url, metrics)
     stack.callback(journal.close)
     recorder = _start_recorder(settings, metrics, stack)
-    speech = await engines.start(settings, script, cores, metrics)
+    speech = await engines.start(settings, script, tariff, cores, metrics)
     stack.push_async_callback(speech.close)
     await speech.render_prompts(script.fixed_texts())
     return Services(
@@ -112,6 +116,7 @@ async def _start(
         journal=journal,
         recorder=recorder,
         technician_available=availability(settings.technicians_available, script),
+        currency=tariff.currency,
     )
 
 

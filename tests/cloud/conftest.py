@@ -19,12 +19,15 @@ from tests.support.waiting import until
 from voicebot import chains, config
 from voicebot.audio.pcm import FRAME_BYTES, SAMPLE_RATE
 from voicebot.config import Settings
+from voicebot.providers import prices
 from voicebot.providers.interfaces import (
     Expectation,
     ProviderError,
     SpeechStream,
     Transcript,
 )
+from voicebot.providers.prices import Unit
+from voicebot.providers.usage import Bill, charged_to
 from voicebot.telemetry.metrics import Metrics
 
 with warnings.catch_warnings():  # deepgram-sdk imports what websockets has deprecated
@@ -108,8 +111,11 @@ class Stand:
         self.emulator = emulator
         self.settings = settings
         self.metrics = Metrics()
+        self.bill = Bill()
         self.local_voice = LocalVoice()
-        self.clouds = chains.clouds(settings, "fr", "Oui. Non. Ma box internet.")
+        self.clouds = chains.clouds(
+            settings, "fr", "Oui. Non. Ma box internet.", prices.load(), self.metrics
+        )
         self.chains = chains.build(
             settings, self.clouds, LocalEar(), self.local_voice, self.metrics
         )
@@ -119,8 +125,13 @@ class Stand:
         self._pauses = 0
 
     def call(self) -> SpeechStream:
+        charged_to.set(self.bill)
         self.stream = self.chains.stt.open("call", self.transcripts.append, self.errors.append)
         return self.stream
+
+    def used(self, provider: str, unit: Unit) -> float:
+        """So much is on the bill of the call."""
+        return sum(use.amount for use in self.bill if (use.provider, use.unit) == (provider, unit))
 
     async def say(self, pcm: bytes, *, then: Callable[[], Any] | None = None) -> tuple[str, float]:
         """The caller says *pcm*, after half of which *then* happens; what is understood, and how

@@ -171,6 +171,7 @@ class CallStage:
             journal=self.journal,  # type: ignore[arg-type]
             recorder=recorder,
             technician_available=lambda: technician,
+            currency="USD",
         )
         self.session = CallSession(uuid.uuid4(), self, services, self.loop, self._on_ended)  # type: ignore[arg-type]
         self.watch = self.session.feed.subscribe()

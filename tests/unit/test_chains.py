@@ -100,7 +100,8 @@ def test_a_wrong_setting_is_named(name: str, value: str, says: str, tmp_path: An
 def test_without_keys_no_kit_is_in_memory() -> None:
     program = (
         "import sys, voicebot.service; from voicebot import chains, config;"
-        "chains.clouds(config.Settings(), 'fr', 'Oui.');"
+        "from voicebot.providers import prices; from voicebot.telemetry.metrics import Metrics;"
+        "chains.clouds(config.Settings(), 'fr', 'Oui.', prices.load(), Metrics());"
         "print(sorted({'deepgram', 'openai', 'httpx', 'httpx2', 'aiohttp', 'pydantic', 'groq',"
         "'websockets'} & sys.modules.keys()))"
     )

@@ -53,6 +53,7 @@ class House:
             journal=self.journal,  # type: ignore[arg-type]
             recorder=None,
             technician_available=lambda: True,
+            currency="USD",
         )
 
     def call(self, call_id: uuid.UUID | None = None) -> CallSession | None:

@@ -7,15 +7,16 @@ closed when the next one opens or the call ends. Turn 0 is the greeting.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 
 from voicebot.dialogue.slots import Slots
 from voicebot.dialogue.states import State
-from voicebot.journal.records import CallEnded, CallStarted, TurnRecord
+from voicebot.journal.records import CallEnded, CallStarted, TurnRecord, UseRecord
 from voicebot.journal.writer import Journal
+from voicebot.providers.usage import Bill
 from voicebot.telemetry.feed import CallFeed
 from voicebot.telemetry.metrics import Metrics
 from voicebot.turns.timeline import TurnTimeline
@@ -41,9 +42,19 @@ class CallLedger:
     """One call's. Times are the session's monotonic seconds; dates are taken here."""
 
     def __init__(
-        self, call_id: str, metrics: Metrics, journal: Journal, feed: CallFeed, now: float
+        self,
+        call_id: str,
+        metrics: Metrics,
+        journal: Journal,
+        feed: CallFeed,
+        now: float,
+        bill: Bill,
+        currency: str,
     ) -> None:
+        """*bill* grows as the call goes; *currency* is what its costs are in."""
         self.feed = feed
+        self._bill = bill
+        self._currency = currency
         self._call_id = call_id
         self._log = log.bind(call_id=call_id)
         self._metrics = metrics
@@ -226,17 +237,42 @@ class CallLedger:
             turns=self._turns,
             transfers=int(outcome == "transferred"),
             recording=recording,
+            uses=self._uses(),
             **self._counts,
         )
         self._journal.call_ended(record)
-        self.feed.publish(duration, "ended", outcome=outcome)
+        cost = self._bill.cost
+        self.feed.publish(
+            duration,
+            "ended",
+            outcome=outcome,
+            cost=cost,
+            currency=self._currency,
+            uses=[asdict(use) for use in record.uses],
+        )
         self._log.info(
             "call ended",
             outcome=outcome,
             ended_by=ended_by,
             duration_s=_rounded(duration),
             turns=self._turns,
+            cost=None if cost is None else round(cost, 6),
+            currency=self._currency,
             **self._counts,
+        )
+
+    def _uses(self) -> tuple[UseRecord, ...]:
+        return tuple(
+            UseRecord(
+                stage=use.stage.value,
+                provider=use.provider,
+                model=use.model,
+                unit=use.unit.value,
+                amount=use.amount,
+                cost=use.cost,
+                currency=self._currency,
+            )
+            for use in self._bill
         )
 
 

@@ -16,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -42,6 +43,7 @@ from voicebot.providers.interfaces import (
     TextToSpeech,
     Transcript,
 )
+from voicebot.providers.usage import Bill, charged_to
 from voicebot.telemetry.feed import CallFeed
 from voicebot.telemetry.metrics import Metrics
 from voicebot.turns.events import EndOfTurn, Paused, SpeechLasted, SpeechStarted, TurnEvent
@@ -72,6 +74,8 @@ class Services:
     journal: Journal
     recorder: Recorder | None
     technician_available: Callable[[], bool]
+    currency: str
+    """Of what calls cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +111,22 @@ class CallSession:
         self._on_ended = on_ended
         now = loop.time()
         self._machine = DialogueMachine(services.script, services.limits)
-        self._ledger = CallLedger(str(call_id), services.metrics, services.journal, self.feed, now)
-        self._speaker = Speaker(services.tts, services.prompts, self)
-        self._stream = services.stt.open(str(call_id), self._on_transcript, self._on_stt_error)
+        bill = Bill()
+        self._context = copy_context()
+        self._context.run(charged_to.set, bill)  # whatever is started in it is charged to this call
+        self._ledger = CallLedger(
+            str(call_id),
+            services.metrics,
+            services.journal,
+            self.feed,
+            now,
+            bill,
+            services.currency,
+        )
+        self._speaker = Speaker(services.tts, services.prompts, self, self._context)
+        self._stream = self._context.run(
+            services.stt.open, str(call_id), self._on_transcript, self._on_stt_error
+        )
         self._hearing = Hearing(services.new_vad(), self._stream, now)
         self._transcript: Transcript | None = None
         self._paused_at: float | None = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -101,7 +102,15 @@ class _Utterance:
 class Speaker:
     """One utterance at a time; ask :meth:`next_frame` once for each 20 ms slot."""
 
-    def __init__(self, tts: TextToSpeech, prompts: Prompts, listener: SpeakerListener) -> None:
+    def __init__(
+        self,
+        tts: TextToSpeech,
+        prompts: Prompts,
+        listener: SpeakerListener,
+        context: Context | None = None,
+    ) -> None:
+        """*context*: of the call, for what is synthesised (see :mod:`voicebot.providers.usage`)."""
+        self._context = context or copy_context()
         self._tts = tts
         self._prompts = prompts
         self._listener = listener
@@ -245,7 +254,9 @@ class Speaker:
         clip = self._clips.get(text)
         if clip is None:
             clip = self._clips[text] = _Clip()
-            clip.task = asyncio.get_running_loop().create_task(self._synthesize(text, clip))
+            clip.task = asyncio.get_running_loop().create_task(
+                self._synthesize(text, clip), context=self._context.copy()
+            )
             if len(self._clips) > MOST_CLIPS:
                 _, oldest = self._clips.popitem(last=False)
                 if oldest.task is not None:

@@ -6,8 +6,16 @@ import argparse
 from pathlib import Path
 
 from voicebot.archive.recordings import current
-from voicebot.commands.listing import clock, local, print_json, print_table, text, with_journal
+from voicebot.commands.listing import (
+    clock,
+    local,
+    print_json,
+    print_table,
+    text,
+    with_journal,
+)
 from voicebot.journal.reader import JournalReader, Row
+from voicebot.telemetry.money import amount_text, money
 
 HELP = "list the latest calls, or show one of them turn by turn"
 
@@ -39,7 +47,7 @@ def _list(reader: JournalReader, limit: int, *, as_json: bool) -> int:
     elif not rows:
         print("no call yet")
     else:
-        heads = ("CALL", "STARTED", "LENGTH", "OUTCOME", "NAME", "NUMBER", "TURNS", "P95")
+        heads = ("CALL", "STARTED", "LENGTH", "OUTCOME", "NAME", "NUMBER", "TURNS", "P95", "COST")
         print_table(heads, [_line(row) for row in rows])
     return 0
 
@@ -55,14 +63,16 @@ def _line(row: Row) -> tuple[str, ...]:
         text(row["caller_number"]),
         str(row["turns"]),
         "-" if p95 is None else f"{p95:.2f} s",
+        money(row["cost"], row["currency"]),
     )
 
 
 def _one(reader: JournalReader, call_id: str, *, as_json: bool) -> int:
     call = reader.find(call_id)
     turns = reader.turns(call["id"])
+    uses = reader.uses(call["id"])
     if as_json:
-        print_json([{**call, "conversation": turns}])
+        print_json([{**call, "uses": uses, "conversation": turns}])
         return 0
     print(f"Call {call['id']}")
     print(f"  {local(call['started_at'])}, {_length(call)}, {_ending(call)}")
@@ -70,9 +80,19 @@ def _one(reader: JournalReader, call_id: str, *, as_json: bool) -> int:
     print(f"  caller: {caller}")
     for file in (call["recording"] or "").splitlines():
         print(f"  recording: {current(Path(file))}")
+    if uses:
+        print(f"  cost: {money(call['cost'], call['currency'])}")
+    for use in uses:
+        print(f"    {_use(use)}")
     for turn in turns:
         _print_turn(turn, (turn["started_at"] - call["started_at"]).total_seconds())
     return 0
+
+
+def _use(use: Row) -> str:
+    amount = amount_text(use["amount"], use["unit"])
+    cost = "no price" if use["cost"] is None else money(use["cost"], use["currency"])
+    return f"{use['provider']} {use['model']}: {amount}, {cost}"
 
 
 def _print_turn(turn: Row, since_start: float) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import date
 from typing import TYPE_CHECKING
 
 from voicebot.commands.doctor_checks import Check, Finding, fault, good, warning
 from voicebot.commands.machine import Machine
 from voicebot.config import Settings
+from voicebot.providers import prices
 from voicebot.providers.interfaces import ProviderError, Stage
+from voicebot.providers.prices import Prices
+from voicebot.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from voicebot import chains
@@ -92,7 +96,9 @@ def live(settings: Settings, machine: Machine) -> Iterator[Finding]:
 async def _live(settings: Settings) -> list[Finding]:
     from voicebot import chains  # here, as above
 
-    made = await asyncio.to_thread(chains.clouds, settings, "fr", "")
+    made = await asyncio.to_thread(
+        chains.clouds, settings, "fr", "", Prices("", date.min, {}), Metrics()
+    )
     try:
         return [await _asked(check) for check in made.checks]
     finally:
@@ -113,4 +119,24 @@ async def _asked(check: chains.Check) -> Finding:
     return good(f"{text} works, {loop.time() - began:.1f} s for one request")
 
 
-CHECKS: tuple[Check, ...] = (speech, kits, sunsets)
+def costs(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """Whether it can be told what calls cost."""
+    from voicebot import chains  # here, as above
+
+    if not chains.models(settings):
+        return
+    try:
+        table = prices.load(settings.prices_file)
+    except prices.PriceError as error:
+        for text in error.faults:
+            yield fault(f"price table: {text}", "mend it, or leave PRICES_FILE empty")
+        return
+    for model in chains.unpriced(settings, table):
+        yield warning(
+            f"price table: {model} is not in it, so what calls cost is not known",
+            f"add it to a copy of {prices.SHIPPED} and name that in PRICES_FILE",
+        )
+    yield good(f"price table: {len(table.models)} models, {table.currency} of {table.day}")
+
+
+CHECKS: tuple[Check, ...] = (speech, kits, sunsets, costs)

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from voicebot.models import ModelError
     from voicebot.prompts import PromptError
     from voicebot.providers.interfaces import ProviderError
+    from voicebot.providers.prices import PriceError
     from voicebot.server import ListenError
     from voicebot.telemetry import logs
     from voicebot.telemetry.metrics import Metrics
@@ -52,6 +53,9 @@ def run(args: argparse.Namespace) -> int:
     except ScriptError as error:
         for fault in error.faults:
             log.error("script is wrong", fault=fault)
+    except PriceError as error:
+        for fault in error.faults:
+            log.error("price table is wrong", fault=fault)
     except (
         ControlError, JournalError, LayoutError, ListenError, ModelError, PromptError,
         ProviderError, VadWeightsError, WorkerError,

@@ -1,6 +1,6 @@
 """The call journal: every call and turn, and the callbacks promised, in a database."""
 
-from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord
+from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord, UseRecord
 from voicebot.journal.schema import JournalError
 from voicebot.journal.writer import Journal
 
@@ -11,4 +11,5 @@ __all__ = [
     "Journal",
     "JournalError",
     "TurnRecord",
+    "UseRecord",
 ]

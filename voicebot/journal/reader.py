@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from math import ceil
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, case, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from voicebot.journal.schema import (
@@ -19,6 +19,7 @@ from voicebot.journal.schema import (
     newest_version,
     open_engine,
     turns,
+    uses,
     version_of,
 )
 
@@ -45,16 +46,17 @@ class JournalReader:
         self._engine.dispose()
 
     def recent(self, limit: int) -> list[Row]:
-        """The latest calls, newest first, each with ``response_p95_s`` of its turns."""
+        """The latest calls, newest first, each with ``response_p95_s`` of its turns and ``cost`` in
+        ``currency``; a cost of None: one of the models that it used had no price."""
         with self._connection() as connection:
             query = select(calls).order_by(calls.c.started_at.desc()).limit(limit)
-            return _with_p95(connection, connection.execute(query).mappings())
+            return _completed(connection, connection.execute(query).mappings())
 
     def find(self, call_id: str) -> Row:
         """The call whose id is, or begins with, *call_id*."""
         with self._connection() as connection:
             query = select(calls).where(calls.c.id.startswith(call_id.lower(), autoescape=True))
-            found = _with_p95(connection, connection.execute(query.limit(2)).mappings())
+            found = _completed(connection, connection.execute(query.limit(2)).mappings())
         if not found:
             raise JournalError(f"{call_id}: no such call; `voicebot calls` lists them")
         if len(found) > 1:
@@ -64,6 +66,20 @@ class JournalReader:
     def turns(self, call_id: str) -> list[Row]:
         """The turns of the call with exactly this id, in order."""
         query = select(turns).where(turns.c.call_id == call_id).order_by(turns.c.id)
+        with self._connection() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def uses(self, call_id: str) -> list[Row]:
+        """What the call with exactly this id used of providers that charge for it."""
+        query = (
+            select(
+                uses.c.stage, uses.c.provider, uses.c.model, uses.c.unit, uses.c.currency,
+                func.sum(uses.c.amount).label("amount"), _KNOWN_COST,
+            )
+            .where(uses.c.call_id == call_id)
+            .group_by(uses.c.stage, uses.c.provider, uses.c.model, uses.c.unit, uses.c.currency)
+            .order_by(uses.c.stage, uses.c.provider, uses.c.model, uses.c.unit)
+        )  # fmt: skip
         with self._connection() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -109,8 +125,31 @@ class JournalReader:
             )
 
 
-def _with_p95(connection: Connection, found: Iterable[Any]) -> list[Row]:
+_KNOWN_COST = case(
+    (func.count(uses.c.cost) == func.count(), func.sum(uses.c.cost)), else_=None
+).label("cost")
+"""The sum, unless one of the parts is not known: a sum of the others would look like all of it."""
+
+
+def _completed(connection: Connection, found: Iterable[Any]) -> list[Row]:
     rows = [dict(row) for row in found]
+    _add_p95(connection, rows)
+    _add_cost(connection, rows)
+    return rows
+
+
+def _add_cost(connection: Connection, rows: Sequence[Row]) -> None:
+    query = (
+        select(uses.c.call_id, func.max(uses.c.currency), _KNOWN_COST)
+        .where(uses.c.call_id.in_([row["id"] for row in rows]))
+        .group_by(uses.c.call_id)
+    )
+    costs = {call_id: (cost, currency) for call_id, currency, cost in connection.execute(query)}
+    for row in rows:
+        row["cost"], row["currency"] = costs.get(row["id"], (0.0, None))
+
+
+def _add_p95(connection: Connection, rows: Sequence[Row]) -> None:
     responses: dict[str, list[float]] = {row["id"]: [] for row in rows}
     query = select(turns.c.call_id, turns.c.response_s).where(
         turns.c.call_id.in_(responses), turns.c.response_s.is_not(None)
@@ -119,7 +158,6 @@ def _with_p95(connection: Connection, found: Iterable[Any]) -> list[Row]:
         responses[call_id].append(response)
     for row in rows:
         row["response_p95_s"] = percentile(responses[row["id"]], 0.95)
-    return rows
 
 
 def _nothing_yet(url: str) -> str:

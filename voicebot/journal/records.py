@@ -56,6 +56,21 @@ class CallbackRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UseRecord:
+    """So much of one model, used by a call: what a provider charges for."""
+
+    stage: str
+    provider: str
+    model: str
+    unit: str
+    """audio_seconds, speech_seconds, characters, input_tokens, cached_tokens or output_tokens."""
+    amount: float
+    cost: float | None
+    """In *currency*; None: there was no price for the model."""
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
     """A call was handed back or hung up.
 
@@ -80,6 +95,8 @@ class CallEnded:
     transfers: int = 0
     recording: str | None = None
     """Path of the file."""
+    uses: tuple[UseRecord, ...] = ()
+    """What was used since the last :class:`CallStarted`."""
 
 
 Record = CallStarted | TurnRecord | CallbackRequest | CallEnded

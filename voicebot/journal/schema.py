@@ -134,9 +134,30 @@ callbacks = Table(
     sqlite_autoincrement=True,  # an operator notes these numbers down: never use one twice
 )
 
+uses = Table(
+    "uses",
+    metadata,
+    # What a call used of providers that charge for it. One row a model and unit, twice for a call
+    # that came back.
+    Column("id", Integer, primary_key=True),
+    Column("call_id", ForeignKey("calls.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("stage", String(8), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("model", String(128), nullable=False),
+    Column("unit", String(32), nullable=False),
+    Column("amount", Float, nullable=False),
+    Column("cost", Float),  # empty: the price table did not have the model
+    Column("currency", String(3), nullable=False),
+)
+
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Sequence[Migration] = ()
+
+def _add_uses(connection: Connection) -> None:
+    uses.create(connection)
+
+
+MIGRATIONS: Sequence[Migration] = (_add_uses,)
 """Step n (from 0) leads from schema version n + 1 to n + 2. Append, and change the tables above to
 match; never change a step that was released."""
 

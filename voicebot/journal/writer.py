@@ -46,6 +46,7 @@ from voicebot.journal.schema import (
     migrate,
     open_engine,
     turns,
+    uses,
 )
 from voicebot.telemetry.metrics import Metrics
 
@@ -293,3 +294,6 @@ def _end(connection: Connection, record: CallEnded) -> None:
     files = [before["recording"], record.recording]
     values["recording"] = "\n".join(file for file in files if file) or None
     connection.execute(update(calls).where(this).values(values))
+    if record.uses:
+        rows = [{"call_id": record.call_id, **asdict(use)} for use in record.uses]
+        connection.execute(insert(uses), rows)

@@ -25,7 +25,9 @@ from voicebot.providers.deepgram_client import NAME, DeepgramClient
 from voicebot.providers.deepgram_turn import FinalWords, Segment
 from voicebot.providers.errors import ProviderLateError
 from voicebot.providers.interfaces import Expectation, ProviderError, Stage, Transcript
+from voicebot.providers.prices import Unit
 from voicebot.providers.turn_audio import LONGEST_TURN, TurnAudio
+from voicebot.providers.usage import Meter
 
 BATCH = 0.06
 """Seconds of audio in one message. Each message costs 25 us of the loop; at a pause the rest goes
@@ -56,8 +58,10 @@ class DeepgramSpeechToText:
         keyterms: Sequence[str],
         keep_private: bool,
         timeout: float,
+        meter: Meter,
     ) -> None:
         self._timeout = timeout
+        self._meter = meter
 
         def connect(call_id: str) -> AbstractAsyncContextManager[Any]:
             return client.listen(
@@ -77,7 +81,12 @@ class DeepgramSpeechToText:
         on_error: Callable[[ProviderError], None],
     ) -> DeepgramSpeechStream:
         return DeepgramSpeechStream(
-            self._connect, call_id, on_transcript, on_error, timeout=self._timeout
+            self._connect,
+            call_id,
+            on_transcript,
+            on_error,
+            timeout=self._timeout,
+            meter=self._meter,
         )
 
     async def check(self) -> None:
@@ -103,8 +112,10 @@ class DeepgramSpeechStream:
         on_error: Callable[[ProviderError], None],
         *,
         timeout: float,
+        meter: Meter,
     ) -> None:
         self._connect = connect
+        self._meter = meter
         self._on_transcript = on_transcript
         self._on_error = on_error
         self._timeout = timeout
@@ -199,6 +210,7 @@ class DeepgramSpeechStream:
                 pcm = self._take_audio()
                 if pcm:
                     await socket.send_media(pcm)
+                    self._meter.count(Unit.AUDIO_SECONDS, seconds(pcm))
                 if self._outbox and self._outbox[0] is None:
                     self._outbox.popleft()
                     await socket.send_finalize()

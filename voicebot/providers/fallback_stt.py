@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import structlog
@@ -81,6 +82,7 @@ class FallbackSpeechStream:
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._log = log.bind(call_id=call_id)
+        self._context = copy_context()  # of the call: what is opened later is charged to it, too
         self._audio = TurnAudio()
         self._expectation = Expectation.ANYTHING
         self._pause: int | None = None
@@ -168,7 +170,8 @@ class FallbackSpeechStream:
             if self._stream is stream:
                 self._fail(failure)
 
-        stream = self._stream = link.stt.open(self._call_id, transcript, error)
+        context = self._context.copy()  # one that is entered already cannot be entered again
+        stream = self._stream = context.run(link.stt.open, self._call_id, transcript, error)
         stream.expect(self._expectation)
         if self._audio.in_turn:
             stream.speech_started()

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import cast
 
+from voicebot.audio.pcm import seconds
 from voicebot.providers.errors import ProviderLateError
 from voicebot.providers.interfaces import (
     Expectation,
@@ -22,22 +23,27 @@ from voicebot.providers.interfaces import (
     TextToSpeech,
     Transcript,
 )
+from voicebot.providers.prices import Unit
+from voicebot.providers.usage import Meter
 from voicebot.telemetry.metrics import Metrics
 
 
 class InstrumentedTextToSpeech:
-    """A :class:`TextToSpeech` that counts."""
+    """A :class:`TextToSpeech` that counts; with a *meter*, also what it is charged for."""
 
-    def __init__(self, inner: TextToSpeech, metrics: Metrics) -> None:
+    def __init__(self, inner: TextToSpeech, metrics: Metrics, meter: Meter | None = None) -> None:
         self.name = inner.name
         self.voice = inner.voice
         self._inner = inner
         self._metrics = metrics
+        self._meter = meter
 
     async def synthesize(self, text: str) -> AsyncIterator[bytes]:
         began = time.monotonic()
         outcome = "cancelled"
         first = True
+        if self._meter is not None:
+            self._meter.count(Unit.CHARACTERS, len(text))
         # Else what a barge-in cancels would go on until the garbage collector finds it.
         source = cast(AsyncGenerator[bytes, None], self._inner.synthesize(text))
         try:
@@ -48,6 +54,8 @@ class InstrumentedTextToSpeech:
                         self._metrics.tts_first_audio.labels(self.name).observe(
                             time.monotonic() - began
                         )
+                    if self._meter is not None:
+                        self._meter.count(Unit.SPEECH_SECONDS, seconds(audio))
                     yield audio
             outcome = "ok"
         except ProviderError as error:

@@ -12,8 +12,9 @@ from typing import Any
 
 from voicebot.simulator.leg import End
 from voicebot.simulator.measure import Level, Measures, Response, Turn, percentile
-from voicebot.simulator.runner import CallResult
+from voicebot.simulator.runner import CallResult, Cost
 from voicebot.simulator.transcript import Entry, Who
+from voicebot.telemetry.money import amount_text, money
 
 _NAMES = {
     Who.CALLER: "customer",
@@ -99,6 +100,7 @@ def call_report(result: CallResult, style: Style) -> str:
         f"{len(measures.gaps)} gaps, {len(measures.dropouts)} dropouts",
         f"      bot {_level(measures.bot)}; customer {_level(measures.caller)}",
         f"      {_ending(result)}",
+        *(f"      {line}" for line in _cost(result.cost)),
     ]
     rows += [style.paint("33", f"      note: {warning}") for warning in result.warnings]
     rows += [style.paint("31", f"      FAILED: {failure}") for failure in result.failures]
@@ -128,6 +130,11 @@ def summary_table(results: Sequence[CallResult], style: Style) -> str:
     latencies = [one for result in results for one in result.measures.latencies]
     good = sum(result.ok for result in results)
     rows.append(f"      {good} of {len(results)} as expected; {_voice_to_voice(latencies)}")
+    costs = [result.cost for result in results if result.cost is not None and result.cost.uses]
+    if costs:
+        known = [cost.total for cost in costs if cost.total is not None]
+        total = sum(known) if len(known) == len(costs) else None
+        rows.append(f"      cost of all of them: {money(total, costs[0].currency)}")
     return "\n".join(rows)
 
 
@@ -154,6 +161,9 @@ def as_dict(result: CallResult) -> dict[str, Any]:
         "bot_speech_dbfs": _rounded(measures.bot.speech_rms),
         "bot_peak_dbfs": _rounded(measures.bot.peak),
         "bot_clipped": measures.bot.clipped,
+        "cost": None if result.cost is None else result.cost.total,
+        "currency": None if result.cost is None else result.cost.currency,
+        "uses": [] if result.cost is None else list(result.cost.uses),
         "turns": [_turn_as_dict(turn) for turn in measures.turns],
         "transcript": [
             {"at": round(entry.at, 3), "who": entry.who.value, "text": entry.text}
@@ -192,6 +202,17 @@ def _ending(result: CallResult) -> str:
         End.LIMIT: "given up",
     }[result.end]
     return f"{by} after {result.measures.duration:.1f} s; outcome: {result.outcome or 'unknown'}"
+
+
+def _cost(cost: Cost | None) -> list[str]:
+    """Nothing if nothing was charged: the embedded engine costs nothing."""
+    if cost is None or not cost.uses:
+        return []
+    uses = [
+        f"{use['provider']} {use['model']} {amount_text(use['amount'], use['unit'])}"
+        for use in cost.uses
+    ]
+    return [f"cost {money(cost.total, cost.currency)}: {'; '.join(uses)}"]
 
 
 def _level(level: Level) -> str:

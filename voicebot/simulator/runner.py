@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from voicebot.simulator import judge
 from voicebot.simulator.customer import Customer
@@ -38,6 +39,24 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a call used of providers that charge for it."""
+
+    total: float | None
+    """None: something has no price."""
+    currency: str
+    uses: tuple[Mapping[str, Any], ...]
+    """Each with provider, model, unit, amount and cost."""
+
+    @staticmethod
+    def of(ended: Mapping[str, Any]) -> Cost | None:
+        """What the feed's last event says."""
+        if "cost" not in ended:
+            return None
+        return Cost(ended["cost"], str(ended.get("currency", "")), tuple(ended.get("uses", ())))
+
+
+@dataclass(frozen=True, slots=True)
 class CallResult:
     """One finished call."""
 
@@ -54,6 +73,8 @@ class CallResult:
     tape: Tape
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
+    cost: Cost | None = None
+    """As the service tells it; None if it does not."""
 
     @property
     def ok(self) -> bool:
@@ -206,4 +227,5 @@ def _result(held: _Held) -> CallResult:
         tape=held.tape,
         failures=tuple(judge.failures(held.scenario, facts)),
         warnings=tuple(judge.warnings(held.scenario, facts)),
+        cost=Cost.of(held.transcript.ended),
     )

@@ -60,6 +60,8 @@ class Transcript:
         self._held: tuple[float, str] | None = None
         self.entries: list[Entry] = []
         self.outcome: str | None = None
+        self.ended: Mapping[str, Any] = {}
+        """The feed's last event, with what the call cost."""
 
     def said(self, who: Who) -> list[Entry]:
         """All entries of one kind."""
@@ -111,6 +113,7 @@ class Transcript:
             case "state":
                 self._add(now, Who.STATE, str(event.get("state", "")))
             case "ended":
+                self.ended = event
                 self.outcome = str(event.get("outcome", ""))
                 self._add(now, Who.END, self.outcome)
 

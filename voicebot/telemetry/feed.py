@@ -5,7 +5,8 @@ read at their own pace. A watcher that joins late gets everything from the start
 
 An event is a flat dictionary with ``t`` (seconds since the call began) and ``event``:
 ``bot_said`` (``text``; when it begins to play), ``bot_cut`` (``text`` as heard before a barge-in),
-``caller_said`` (``text``), ``state`` (``state``), ``digit`` (``digit``), ``ended`` (``outcome``).
+``caller_said`` (``text``), ``state`` (``state``), ``digit`` (``digit``), ``ended`` (``outcome``,
+``cost`` and ``currency``, ``uses``: what was charged for).
 """
 
 from __future__ import annotations

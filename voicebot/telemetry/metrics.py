@@ -41,9 +41,13 @@ TURN_OUTCOMES = ("answered", "interrupted", "no_input", "no_match", "failed")
 STAGES = ("endpointing", "llm", "tts", "playout")
 PROVIDERS: Mapping[str, Sequence[str]] = {
     "stt": ("local", "deepgram"),
+    "llm": ("groq",),
     "tts": ("local", "deepgram", "openai"),
 }
 """Names of the providers there are in each stage, used or not."""
+
+LOCAL = "local"
+"""The name of the embedded provider in each stage; it costs nothing."""
 
 RESPONSE_BUCKETS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.5, 5.0, 8.0)
 """Dense where the objectives are; 1.25 and 2.5 s are objectives and must stay boundaries."""
@@ -54,6 +58,10 @@ LATENESS_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """0.02 s, one frame, is the objective."""
 FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 CALL_BUCKETS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
+
+
+def _clouds(providers: Mapping[str, Sequence[str]], stage: str) -> list[str]:
+    return [name for name in providers.get(stage, ()) if name != LOCAL]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,7 @@ class Metrics:
         self._call_metrics()
         self._turn_metrics()
         self._provider_metrics(providers)
+        self._use_metrics(providers)
         self._audio_metrics()
         self._worker_metrics()
         self._storage_metrics()
@@ -186,6 +195,36 @@ class Metrics:
             "voicebot_prompt_cache_lookups",
             "Sentences looked up among the rendered prompts.",
             result=("hit", "miss"),
+        )
+
+    def _use_metrics(self, providers: Mapping[str, Sequence[str]]) -> None:
+        self.stt_audio = self._counter(
+            "voicebot_stt_audio_seconds",
+            "Seconds of callers' audio sent to recognisers that charge for it.",
+            provider=_clouds(providers, "stt"),
+        )
+        self.llm_tokens = self._counter(
+            "voicebot_llm_tokens",
+            "Tokens of language models; input does not include the cached ones.",
+            provider=_clouds(providers, "llm"),
+            direction=("input", "cached", "output"),
+        )
+        self.tts_characters = self._counter(
+            "voicebot_tts_characters",
+            "Characters sent to voices that charge for it.",
+            provider=_clouds(providers, "tts"),
+        )
+        self.cost = self._counter_of(
+            "voicebot_cost",
+            "What providers charge, in the currency of the price table (PRICES_FILE).",
+            ("stage", "provider"),
+            ((stage, name) for stage in providers for name in _clouds(providers, stage)),
+        )
+        self.price_table = self._gauge_of(
+            "voicebot_price_table_timestamp_seconds",
+            "The day of the price table in use; there once it is read.",
+            ("currency",),
+            (),
         )
 
     def _audio_metrics(self) -> None:

@@ -25,9 +25,18 @@ from voicebot.journal import (
     Journal,
     JournalError,
     TurnRecord,
+    UseRecord,
 )
 from voicebot.journal.reader import JournalReader, percentile
-from voicebot.journal.schema import migrate, open_engine, version_of
+from voicebot.journal.schema import (
+    MIGRATIONS,
+    metadata,
+    migrate,
+    newest_version,
+    open_engine,
+    uses,
+    version_of,
+)
 from voicebot.telemetry.metrics import Metrics
 
 CALL = "3f2a7f0e-8a4b-4a53-9a56-1f1d0a6ad777"
@@ -291,7 +300,7 @@ def test_an_older_journal_is_brought_up_to_date_once_and_a_newer_one_refused(
 
     engine = open_engine(url_of(tmp_path), create=True)
     try:
-        assert migrate(engine) == 1
+        assert migrate(engine, []) == 1
         with pytest.raises(ZeroDivisionError):
             migrate(engine, [fail])
         assert migrate(engine, [add_column]) == 2
@@ -301,12 +310,61 @@ def test_an_older_journal_is_brought_up_to_date_once_and_a_newer_one_refused(
             assert connection.execute(text("SELECT mood FROM calls")).all() == []
             tables = connection.execute(text("SELECT name FROM sqlite_master")).scalars().all()
         assert "half_done" not in tables
+        newer = [add_column, *[lambda connection: None] * len(MIGRATIONS)]
+        assert migrate(engine, newer) == newest_version() + 1
     finally:
         engine.dispose()
-    with pytest.raises(JournalError, match="schema version 2"):
+    with pytest.raises(JournalError, match=f"schema version {newest_version() + 1}"):
         Journal(url_of(tmp_path), Metrics())
     with reading(url_of(tmp_path)) as reader, pytest.raises(JournalError, match="newer voicebot"):
         reader.recent(1)
+
+
+def used(model: str, amount: float, cost: float | None) -> UseRecord:
+    return UseRecord(
+        stage="tts", provider="openai", model=model, unit="characters", amount=amount, cost=cost,
+        currency="EUR",
+    )  # fmt: skip
+
+
+def test_what_a_call_used_is_kept_and_summed_over_its_returns(tmp_path: Path) -> None:
+    with journal_at(url_of(tmp_path)) as journal:
+        for ending in ((used("a", 10, 0.01),), (used("a", 5, 0.005), used("b", 1, 0.1))):
+            journal.call_started(started(CALL))
+            journal.call_ended(
+                CallEnded(call_id=CALL, ended_at=NOON, outcome="x", ended_by="bot", uses=ending)
+            )
+        journal.call_started(started("unpriced"))
+        journal.call_ended(
+            CallEnded(
+                call_id="unpriced", ended_at=NOON, outcome="x", ended_by="bot",
+                uses=(used("a", 10, 0.01), used("c", 1, None)),
+            )
+        )  # fmt: skip
+        journal.call_started(started("free"))
+    with reading(url_of(tmp_path)) as reader:
+        assert [(row["model"], row["amount"]) for row in reader.uses(CALL)] == [("a", 15), ("b", 1)]
+        costs = {row["id"]: (row["cost"], row["currency"]) for row in reader.recent(9)}
+    assert costs[CALL] == (pytest.approx(0.115), "EUR")
+    assert costs["unpriced"] == (None, "EUR"), "a part of a sum must not pass for the sum"
+    assert costs["free"] == (0.0, None)
+
+
+def test_a_journal_of_the_first_version_gets_what_it_lacks(tmp_path: Path) -> None:
+    engine = open_engine(url_of(tmp_path), create=True)
+    with engine.begin() as connection:
+        metadata.create_all(connection, tables=[t for t in metadata.sorted_tables if t is not uses])
+        connection.execute(text("INSERT INTO schema_version VALUES (1)"))
+    engine.dispose()
+    with journal_at(url_of(tmp_path)) as journal:
+        journal.call_started(started(CALL))
+        journal.call_ended(
+            CallEnded(
+                call_id=CALL, ended_at=NOON, outcome="x", ended_by="bot", uses=(used("a", 1, 2.0),)
+            )
+        )
+    with reading(url_of(tmp_path)) as reader:
+        assert reader.recent(1)[0]["cost"] == 2.0
 
 
 def test_reading_before_the_service_ever_ran_says_so(tmp_path: Path) -> None:

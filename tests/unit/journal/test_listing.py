@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from voicebot.commands import callbacks, calls
-from voicebot.journal import CallbackRequest, CallEnded, CallStarted, Journal, TurnRecord
+from voicebot.journal import CallbackRequest, CallEnded, CallStarted, Journal, TurnRecord, UseRecord
 from voicebot.telemetry.metrics import Metrics
 
 CALL = "3f2a7f0e-8a4b-4a53-9a56-1f1d0a6ad777"
@@ -54,6 +54,10 @@ def journal(place: Path) -> None:
             call_id=CALL, ended_at=NOON + timedelta(seconds=102), outcome="callback",
             ended_by="bot", caller_name="Zoé Lefèvre", caller_number="0612345678", turns=2,
             reason="internet", recording="var/recordings/1.wav",
+            uses=(
+                UseRecord(stage="stt", provider="deepgram", model="nova-3", unit="audio_seconds",
+                          amount=31.5, cost=0.00404, currency="USD"),
+            ),
         )
     )  # fmt: skip
     journal.callback_requested(
@@ -75,7 +79,15 @@ def test_calls_are_listed_in_a_line_each(capsys: pytest.CaptureFixture[str]) -> 
     assert command(calls) == 0
     heads, line = capsys.readouterr().out.splitlines()
     assert heads.split()[:4] == ["CALL", "STARTED", "LENGTH", "OUTCOME"]
-    for part in ("3f2a7f0e", "1:42", "callback", "Zoé Lefèvre", "0612345678", "0.84 s"):
+    for part in (
+        "3f2a7f0e",
+        "1:42",
+        "callback",
+        "Zoé Lefèvre",
+        "0612345678",
+        "0.84 s",
+        "0.0040 USD",
+    ):
         assert part in line
 
 
@@ -85,7 +97,8 @@ def test_one_call_reads_like_the_conversation_it_was(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     parts = [
         f"Call {CALL}", "callback, ended by bot", "Zoé Lefèvre, 0612345678, internet",
-        "recording: var/recordings/1.wav", "init → welcome",
+        "recording: var/recordings/1.wav", "cost: 0.0040 USD",
+        "deepgram nova-3: 31.5 s of audio, 0.0040 USD", "init → welcome",
         "bot     Bonjour, bienvenue [cut off by the caller]", "0:07  welcome → identification",
         "caller  Ma box ne marche plus.  [internet]", "bot     Votre nom ?",
         "answered in 0.84 s: endpointing 0.50", "1:15  identification", "(no_input)",
@@ -100,6 +113,8 @@ def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(calls, "--json", CALL) == 0
     listed, whole = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert listed["started_at"] == "2026-03-14T12:00:05+00:00"
+    assert (listed["cost"], listed["currency"]) == (0.00404, "USD")
+    assert whole["uses"][0]["unit"] == "audio_seconds"
     assert [turn["number"] for turn in whole["conversation"]] == [0, 1, 2]
 
 
