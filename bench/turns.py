@@ -71,7 +71,8 @@ def _slowest(turns: list[Turn]) -> str:
 def _where(service: Samples) -> str:
     """The means of the stages that the service counts, and of the recogniser's work."""
     means = {
-        stage: 1000 * service.mean("voicebot_turn_stage_seconds", stage=stage) for stage in _STAGES
+        stage: 1000 * service.mean("voicebot_turn_stage_seconds", stage=stage, traffic="live")
+        for stage in _STAGES
     }
     recognition = 1000 * service.mean("voicebot_worker_job_seconds", job="transcribe")
     stages = ", ".join(f"{stage} {mean:.0f}" for stage, mean in means.items())

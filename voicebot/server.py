@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 from voicebot.call.session import CallSession, Ended, Services
+from voicebot.call.traffic import LIVE, PROBE, traffic_of
 from voicebot.call.transport import AudioSocketConnection
 from voicebot.control_server import port_holder
 from voicebot.dialogue.commands import Next
@@ -144,12 +145,13 @@ class CallServer:
         reason = self._reason_to_refuse(call_id)
         if reason is not None:
             self._metrics.connections_refused.labels(reason).inc()
-            self._metrics.calls.labels("rejected").inc()
+            self._metrics.calls.labels("rejected", traffic_of(call_id)).inc()
             log.warning(
                 "call refused",
                 call_id=str(call_id),
                 reason=reason,
-                active=len(self._calls),
+                traffic=traffic_of(call_id),
+                active=self._callers(),
                 limit=self._max_calls,
             )
             return None
@@ -157,7 +159,7 @@ class CallServer:
         session = CallSession(call_id, connection, self._services, self._loop, self._on_ended)
         self._calls[call_id] = session
         self._empty.clear()
-        self._metrics.calls_active.set(len(self._calls))
+        self._show_calls()
         session.start(self._came_back(call_id))
         return session
 
@@ -166,9 +168,20 @@ class CallServer:
             return "draining"
         if call_id in self._calls:
             return "duplicate"
-        if len(self._calls) >= self._max_calls:
-            return "full"
-        return None
+        # A probe takes no caller's place, and a full service is no broken one: there is room for
+        # one of them beyond the limit.
+        if traffic_of(call_id) == PROBE:
+            return "full" if len(self._calls) > self._callers() else None
+        return "full" if self._callers() >= self._max_calls else None
+
+    def _callers(self) -> int:
+        """Calls held that are not probes. From any thread."""
+        return sum(session.traffic == LIVE for session in list(self._calls.values()))
+
+    def _show_calls(self) -> None:
+        self._metrics.calls_active.set(self._callers())
+        starts = [session.started_at.timestamp() for session in self._calls.values()]
+        self._metrics.oldest_call.set(min(starts, default=0.0))
 
     def _came_back(self, call_id: uuid.UUID) -> Ended | None:
         """What is known of a call that left for a technician a moment ago."""
@@ -179,7 +192,7 @@ class CallServer:
 
     def _on_ended(self, session: CallSession, ended: Ended) -> None:
         del self._calls[session.call_id]
-        self._metrics.calls_active.set(len(self._calls))
+        self._show_calls()
         self._past[session.call_id] = _Past(ended, session.feed, self._loop.time())
         while len(self._past) > MOST_REMEMBERED:
             self._past.popitem(last=False)
@@ -199,7 +212,7 @@ class CallServer:
             return False, "draining"
         if self._services is None:
             return False, "starting"
-        if len(self._calls) >= self._max_calls:
+        if self._callers() >= self._max_calls:
             return False, f"full: {self._max_calls} calls"
         return True, ""
 
@@ -207,6 +220,7 @@ class CallServer:
         return [
             {
                 "call_id": str(call_id),
+                "traffic": session.traffic,
                 "started_at": session.started_at.isoformat(timespec="milliseconds"),
                 "state": session.state,
             }

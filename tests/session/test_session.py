@@ -18,11 +18,33 @@ from tests.support.call_stage import (
     ScriptedTts,
 )
 from voicebot.audio import pcm
+from voicebot.audiosocket.protocol import RemoteProtocolError
 from voicebot.call.recorder import Recorder
+from voicebot.call.traffic import new_probe_id
+from voicebot.call.transport import PeerStalledError
 from voicebot.dialogue.commands import Next
 from voicebot.dialogue.machine import DialogueMachine
 from voicebot.providers.interfaces import Expectation
 from voicebot.telemetry.metrics import Metrics
+
+
+def failures(stage: CallStage) -> dict[tuple[str, str], float]:
+    """Reason and traffic of the calls that failed."""
+    return {
+        (sample.labels["reason"], sample.labels["traffic"]): sample.value
+        for family in stage.metrics.call_failures.collect()
+        for sample in family.samples
+        if sample.value
+    }
+
+
+def fallbacks(stage: CallStage) -> dict[str, float]:
+    return {
+        sample.labels["reason"]: sample.value
+        for family in stage.metrics.dialogue_fallbacks.collect()
+        for sample in family.samples
+        if sample.value
+    }
 
 
 def test_the_reference_scenario() -> None:
@@ -53,7 +75,7 @@ def test_the_reference_scenario() -> None:
             "welcome", "identification", "diagnostic", "solution", "verification", "goodbye",
         ]  # fmt: skip
         assert stage.tts.made == ["Vous êtes Pierre Dupont, au 06 12 34 56 78."]
-        assert stage.metric("voicebot_calls_total", outcome="completed") == 1
+        assert stage.metric("voicebot_calls_total", outcome="completed", traffic="live") == 1
         (ended,) = stage.journal.ended
         assert (ended.caller_name, ended.caller_number) == ("Pierre Dupont", "0612345678")
         assert (ended.turns, ended.ended_by, ended.reason) == (4, "bot", "internet")
@@ -71,7 +93,7 @@ def test_the_answer_comes_when_the_wait_is_over_and_is_measured_so() -> None:
         assert turn.number == 1
         assert turn.response_s == pytest.approx(0.65, abs=0.05)
         assert turn.endpointing_s == pytest.approx(turn.response_s, abs=0.001)
-        assert stage.metric("voicebot_turn_response_seconds_count") == 1
+        assert stage.metric("voicebot_turn_response_seconds_count", traffic="live") == 1
 
     virtual_time.run(story())
 
@@ -166,6 +188,8 @@ def test_three_errors_in_a_row_hand_the_caller_to_a_person() -> None:
         assert stage.ended is not None
         assert (stage.ended.next, stage.ended.outcome) == (Next.TRANSFER, "failed")
         await stage.session.released()
+        assert failures(stage) == {("stt", "live"): 1}
+        assert fallbacks(stage) == {"provider_errors": 1}
 
     virtual_time.run(story())
 
@@ -253,6 +277,8 @@ def test_a_callback_that_the_journal_does_not_confirm_is_not_promised() -> None:
         assert stage.ended is not None
         assert stage.ended.outcome == "failed"
         await stage.session.released()
+        assert failures(stage) == {("storage", "live"): 1}
+        assert fallbacks(stage) == {"technician_asked": 1}
 
     virtual_time.run(story())
 
@@ -324,8 +350,70 @@ def test_a_bug_in_the_dialogue_costs_no_caller(monkeypatch: pytest.MonkeyPatch) 
         assert stage.ended is not None
         assert (stage.ended.next, stage.ended.outcome) == (Next.TRANSFER, "failed")
         await stage.session.released()
+        assert failures(stage) == {("internal", "live"): 1}
 
     virtual_time.run(story())
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (RemoteProtocolError("nonsense"), "protocol"),
+        (PeerStalledError("takes nothing"), "audio"),
+        (OSError("no route to host"), "audio"),
+        (ZeroDivisionError(), "internal"),
+    ],
+)
+def test_a_lost_connection_says_whose_fault_it_was(error: Exception, fault: str) -> None:
+    async def story() -> None:
+        stage = CallStage()
+        await stage.start()
+        stage.session.connection_lost(error)
+        await stage.session.released()
+        assert failures(stage) == {(fault, "live"): 1}
+
+    virtual_time.run(story())
+
+
+def test_a_service_that_stops_says_so() -> None:
+    async def story() -> None:
+        stage = CallStage()
+        await stage.start()
+        stage.session.end(Next.TRANSFER, "failed")
+        await stage.slots(1)
+        await stage.session.released()
+        assert failures(stage) == {("stopped", "live"): 1}
+
+    virtual_time.run(story())
+
+
+def test_a_probe_is_counted_apart_and_not_recorded(tmp_path: Path) -> None:
+    async def story() -> None:
+        metrics = Metrics()
+        recorder = Recorder(tmp_path, metrics)
+        stage = CallStage(
+            ScriptedStt(["Non, rien. Au revoir."]), recorder=recorder, call_id=new_probe_id()
+        )
+        await stage.start()
+        await stage.answer()
+        await stage.listen_until_silent()
+        await stage.session.released()
+        recorder.close()
+        assert stage.metric("voicebot_calls_total", outcome="completed", traffic="probe") == 1
+        assert stage.metric("voicebot_turn_response_seconds_count", traffic="probe") == 1
+        assert stage.metric("voicebot_turn_stage_seconds_count", stage="tts", traffic="probe") == 1
+        live = [
+            sample
+            for family in stage.metrics.registry.collect()
+            for sample in family.samples
+            if sample.labels.get("traffic") == "live" and sample.value
+        ]
+        assert live == []
+        assert stage.metric("voicebot_call_duration_seconds_count") == 0
+        assert [record.traffic for record in stage.journal.started] == ["probe"]
+
+    virtual_time.run(story())
+    assert list(tmp_path.rglob("*.wav*")) == []
 
 
 def test_a_caller_who_refuses_is_not_recorded(tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ class CallStage:
         journal: NotedJournal | None = None,
         technician: bool = True,
         recorder: Recorder | None = None,
+        call_id: uuid.UUID | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.metrics = Metrics()
@@ -173,7 +174,13 @@ class CallStage:
             technician_available=lambda: technician,
             currency="USD",
         )
-        self.session = CallSession(uuid.uuid4(), self, services, self.loop, self._on_ended)  # type: ignore[arg-type]
+        self.session = CallSession(
+            call_id or uuid.uuid4(),
+            self,  # type: ignore[arg-type]
+            services,
+            self.loop,
+            self._on_ended,
+        )
         self.watch = self.session.feed.subscribe()
 
     # -- the connection, as the session sees it

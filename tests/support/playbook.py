@@ -278,4 +278,7 @@ def stores_callback(number: str, name: str | None = None, problem: str | None = 
 
 
 def ends(next_step: do.Next, outcome: str) -> Expected:
-    return Expected(lambda c: c == do.EndCall(next_step, outcome), f"ends: {outcome}")
+    return Expected(
+        lambda c: isinstance(c, do.EndCall) and (c.next, c.outcome) == (next_step, outcome),
+        f"ends: {outcome}",
+    )

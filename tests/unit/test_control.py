@@ -141,7 +141,7 @@ def test_metrics_come_in_the_format_that_is_asked_for() -> None:
         plain = ask(port, "/metrics")
         modern = ask(port, "/metrics", Accept="application/openmetrics-text;version=1.0.0")
     assert plain.type.startswith("text/plain; version=")
-    assert 'voicebot_calls_total{outcome="completed"} 0.0' in plain.text
+    assert 'voicebot_calls_total{outcome="completed",traffic="live"} 0.0' in plain.text
     assert modern.type.startswith("application/openmetrics-text; version=1.0.0")
     assert modern.text.endswith("# EOF\n")
 

@@ -18,6 +18,7 @@ from tests.support.call_stage import (
 )
 from voicebot import script_file
 from voicebot.call.session import CallSession, Services
+from voicebot.call.traffic import new_probe_id
 from voicebot.dialogue.slots import Limits
 from voicebot.server import CallServer
 from voicebot.telemetry.metrics import Metrics
@@ -74,6 +75,53 @@ def story(tell: Callable[[House], None], **settings: float) -> None:
         await house.server.close()
 
     virtual_time.run(main())
+
+
+def test_a_probe_takes_no_callers_place_and_there_is_one_at_a_time() -> None:
+    def tell(house: House) -> None:
+        registry = house.metrics.registry
+        assert house.call() is not None
+        assert house.call() is not None
+        assert house.server.ready() == (False, "full: 2 calls")
+        assert house.call(new_probe_id()) is not None
+        assert house.call(new_probe_id()) is None
+        assert registry.get_sample_value("voicebot_calls_active") == 2
+        rejected = {"outcome": "rejected", "traffic": "probe"}
+        assert registry.get_sample_value("voicebot_calls_total", rejected) == 1
+        assert [record.traffic for record in house.journal.started] == ["live", "live", "probe"]
+
+    story(tell)
+
+
+def test_a_probe_does_not_keep_a_caller_out() -> None:
+    def tell(house: House) -> None:
+        assert house.call(new_probe_id()) is not None
+        assert house.call() is not None
+        assert house.call() is not None
+        house.server.drain()
+        assert house.call(new_probe_id()) is None
+
+    story(tell)
+
+
+def test_the_oldest_call_is_shown_until_it_ends() -> None:
+    def tell(house: House) -> None:
+        def oldest() -> float | None:
+            return house.metrics.registry.get_sample_value(
+                "voicebot_oldest_call_start_timestamp_seconds"
+            )
+
+        assert oldest() == 0
+        first, second = house.call(), house.call()
+        assert first is not None
+        assert second is not None
+        assert oldest() == first.started_at.timestamp()
+        first.connection_lost(None)
+        assert oldest() == second.started_at.timestamp()
+        second.connection_lost(None)
+        assert oldest() == 0
+
+    story(tell)
 
 
 def test_the_call_beyond_the_limit_is_refused_and_goes_to_a_person() -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from voicebot.call.traffic import LIVE
 from voicebot.dialogue.slots import Slots
 from voicebot.dialogue.states import State
 from voicebot.journal.records import CallEnded, CallStarted, TurnRecord, UseRecord
@@ -44,6 +45,7 @@ class CallLedger:
     def __init__(
         self,
         call_id: str,
+        traffic: str,
         metrics: Metrics,
         journal: Journal,
         feed: CallFeed,
@@ -55,6 +57,7 @@ class CallLedger:
         self.feed = feed
         self._bill = bill
         self._currency = currency
+        self._traffic = traffic
         self._call_id = call_id
         self._log = log.bind(call_id=call_id)
         self._metrics = metrics
@@ -72,6 +75,7 @@ class CallLedger:
             CallStarted(
                 call_id=self._call_id,
                 started_at=datetime.now(UTC),
+                traffic=self._traffic,
                 script_name=script_name,
                 script_version=script_version,
             )
@@ -127,9 +131,9 @@ class CallLedger:
         stages = timeline.stages()
         if stages is None:
             return
-        self._metrics.turn_response.observe(sum(stages.values()))
+        self._metrics.turn_response.labels(self._traffic).observe(sum(stages.values()))
         for stage, seconds in stages.items():
-            self._metrics.turn_stage.labels(stage).observe(seconds)
+            self._metrics.turn_stage.labels(stage, self._traffic).observe(seconds)
 
     def bot_heard(self, text: str) -> None:
         """The caller has heard *text*."""
@@ -172,6 +176,9 @@ class CallLedger:
                 self._metrics.barge_ins.labels(str(fields["outcome"])).inc()
             case "provider_failed":
                 self._turn.outcome = "failed"
+            case "fallback":
+                if self._traffic == LIVE:
+                    self._metrics.dialogue_fallbacks.labels(str(fields["reason"])).inc()
             case _:
                 raise AssertionError(f"unknown note {kind!r}")
 
@@ -186,7 +193,7 @@ class CallLedger:
         stages = stages or {}
         response = sum(stages.values()) if stages else None
         if turn.number:
-            self._metrics.turns.labels(turn.outcome).inc()
+            self._metrics.turns.labels(turn.outcome, self._traffic).inc()
         record = TurnRecord(
             call_id=self._call_id,
             number=turn.number,
@@ -219,13 +226,23 @@ class CallLedger:
     # -- the end
 
     def ended(
-        self, outcome: str, ended_by: str, slots: Slots, recording: str | None, now: float
+        self,
+        outcome: str,
+        ended_by: str,
+        slots: Slots,
+        recording: str | None,
+        now: float,
+        *,
+        failure: str = "internal",
     ) -> None:
-        """The call is over; nothing comes after this."""
+        """The call is over; nothing comes after this. *failure* counts if it failed."""
         self._close()
         duration = now - self._began
-        self._metrics.calls.labels(outcome).inc()
-        self._metrics.call_duration.observe(duration)
+        self._metrics.calls.labels(outcome, self._traffic).inc()
+        if outcome == "failed":
+            self._metrics.call_failures.labels(failure, self._traffic).inc()
+        if self._traffic == LIVE:
+            self._metrics.call_duration.observe(duration)
         record = CallEnded(
             call_id=self._call_id,
             ended_at=datetime.now(UTC),
@@ -252,7 +269,9 @@ class CallLedger:
         )
         self._log.info(
             "call ended",
+            traffic=self._traffic,
             outcome=outcome,
+            failure=failure if outcome == "failed" else None,
             ended_by=ended_by,
             duration_s=_rounded(duration),
             turns=self._turns,

@@ -24,11 +24,13 @@ import structlog
 
 from voicebot.audio import pcm
 from voicebot.audio.pacing import LEAD_FRAMES
+from voicebot.audiosocket.protocol import RemoteProtocolError
 from voicebot.call.hearing import Hearing, VoiceActivity
 from voicebot.call.ledger import CallLedger
 from voicebot.call.recorder import Recorder
 from voicebot.call.speaker import Prompts, Speaker
-from voicebot.call.transport import AudioSocketConnection
+from voicebot.call.traffic import LIVE, traffic_of
+from voicebot.call.transport import AudioSocketConnection, PeerStalledError
 from voicebot.dialogue import commands as do
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.machine import DialogueMachine
@@ -101,6 +103,7 @@ class CallSession:
         on_ended: Callable[[CallSession, Ended], None],
     ) -> None:
         self.call_id = call_id
+        self.traffic = traffic_of(call_id)
         self._log = log.bind(call_id=str(call_id))
         self.started_at = datetime.now(UTC)
         self.feed = CallFeed()
@@ -116,6 +119,7 @@ class CallSession:
         self._context.run(charged_to.set, bill)  # whatever is started in it is charged to this call
         self._ledger = CallLedger(
             str(call_id),
+            self.traffic,
             services.metrics,
             services.journal,
             self.feed,
@@ -135,9 +139,9 @@ class CallSession:
         self._storing: asyncio.TimerHandle | None = None
         self._closed = False
         self._underruns = 0
-        self._recording = (
-            services.recorder.open(str(call_id)) if services.recorder is not None else None
-        )
+        # One probe a minute would be most of the archive, and nobody would listen to it.
+        recorder = services.recorder if self.traffic == LIVE else None
+        self._recording = recorder.open(str(call_id)) if recorder is not None else None
         self._caller_tape = bytearray()
         self._bot_tape = deque([pcm.SILENCE_FRAME] * LEAD_FRAMES)
         self._closing: set[asyncio.Task[None]] = set()
@@ -150,7 +154,7 @@ class CallSession:
         """Begin the conversation. Call once, when the connection is admitted."""
         script = self._services.script
         self._ledger.started(script.name, script.version)
-        self._log.info("call started", came_back=came_back is not None)
+        self._log.info("call started", traffic=self.traffic, came_back=came_back is not None)
         event = ev.CallStarted()
         if came_back is not None:
             event = ev.CallStarted(True, came_back.name, came_back.number, came_back.problem)
@@ -159,7 +163,7 @@ class CallSession:
     def end(self, next_step: do.Next, outcome: str) -> None:
         """End the call from outside the conversation (the service stops). Idempotent."""
         if self.ending is None and not self._closed:
-            self._end_call(do.EndCall(next_step, outcome))
+            self._end_call(do.EndCall(next_step, outcome, "stopped"))
 
     # -- CallHandler
 
@@ -185,14 +189,15 @@ class CallSession:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
+        failure = ""
         if self.ending is not None:
-            outcome, ended_by = self.ending.outcome, "bot"
+            outcome, ended_by, failure = self.ending.outcome, "bot", self.ending.failure
         elif error is None:
             outcome, ended_by = "caller_hangup", "caller"
         else:
-            outcome, ended_by = "failed", "error"
-            self._log.warning("call lost", error=str(error))
-        self._finish(outcome, ended_by)
+            outcome, ended_by, failure = "failed", "error", _fault_of(error)
+            self._log.warning("call lost", error=str(error), failure=failure)
+        self._finish(outcome, ended_by, failure or "internal")
 
     # -- SpeakerListener
 
@@ -289,7 +294,7 @@ class CallSession:
         except Exception:
             # A bug in the conversation must cost one answer, not one caller.
             self._log.exception("dialogue failed", state=self.state)
-            self._end_call(do.EndCall(do.Next.TRANSFER, "failed"))
+            self._end_call(do.EndCall(do.Next.TRANSFER, "failed", "internal"))
         finally:
             self._busy = False
 
@@ -352,7 +357,7 @@ class CallSession:
         self.ending = command
         self._connection.end()
 
-    def _finish(self, outcome: str, ended_by: str) -> None:
+    def _finish(self, outcome: str, ended_by: str, failure: str) -> None:
         now = self._loop.time()
         stopped = self._speaker.stop()
         if stopped is not None:
@@ -362,7 +367,7 @@ class CallSession:
             self._recording.close()
             recording = str(self._recording.path) if self._recording.path else None
         slots: Slots = self._machine.slots
-        self._ledger.ended(outcome, ended_by, slots, recording, now)
+        self._ledger.ended(outcome, ended_by, slots, recording, now, failure=failure)
         task = self._loop.create_task(self._release())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -403,3 +408,12 @@ class CallSession:
         else:
             caller = pcm.SILENCE_FRAME
         self._recording.write(caller, bot)
+
+
+def _fault_of(error: Exception) -> str:
+    """Of a connection that was lost, for the metric of failures."""
+    if isinstance(error, RemoteProtocolError):
+        return "protocol"
+    if isinstance(error, PeerStalledError | OSError):
+        return "audio"
+    return "internal"

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=_positive, default=20, help="how many calls to list (default: %(default)s)"
     )
+    parser.add_argument("--probes", action="store_true", help="list probe calls as well")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -37,11 +38,13 @@ def run(args: argparse.Namespace) -> int:
     """Print it; 1 if there is no such call or no journal, 2 for faulty settings."""
     if args.call_id:
         return with_journal(lambda reader: _one(reader, args.call_id, as_json=args.json))
-    return with_journal(lambda reader: _list(reader, args.limit, as_json=args.json))
+    return with_journal(
+        lambda reader: _list(reader, args.limit, probes=args.probes, as_json=args.json)
+    )
 
 
-def _list(reader: JournalReader, limit: int, *, as_json: bool) -> int:
-    rows = reader.recent(limit)
+def _list(reader: JournalReader, limit: int, *, probes: bool, as_json: bool) -> int:
+    rows = reader.recent(limit, probes=probes)
     if as_json:
         print_json(rows)
     elif not rows:

@@ -74,6 +74,9 @@ class EndCall:
     next: Next
     outcome: str
     """``completed``, ``transferred``, ``callback``, ``no_input`` or ``failed``."""
+    failure: str = ""
+    """What was at fault, of a call that failed: a stage, ``storage``, ``not_understood``,
+    ``stopped`` or ``internal``."""
 
 
 @dataclass(frozen=True, slots=True)

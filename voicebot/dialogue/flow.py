@@ -128,7 +128,7 @@ def on_works(machine: DialogueMachine, meaning: Meaning) -> bool:
     if Intent.WAIT in meaning.intents:
         be_patient(machine)
     elif meaning.yes is False:
-        machine.want_human()
+        machine.want_human(why="not_solved")
     elif machine.state is State.SOLUTION:
         # "D'accord", "oui": an acknowledgement; nobody has been asked whether it works yet.
         return machine.carry_on()

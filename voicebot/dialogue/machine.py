@@ -144,9 +144,9 @@ class DialogueMachine:
         self._commands.append(Expect(Answer.YES_NO))
         self._say(self.script.split(problem.solution), After.SOLUTION_PAUSE)
 
-    def say_goodbye(self, *prompts: Prompt, outcome: str = "completed") -> None:
+    def say_goodbye(self, *prompts: Prompt, outcome: str = "completed", failure: str = "") -> None:
         """The last words; nothing interrupts them."""
-        self._end_with(prompts, EndCall(Next.HANGUP, outcome))
+        self._end_with(prompts, EndCall(Next.HANGUP, outcome, failure))
 
     def be_patient(self) -> None:
         """The caller is busy: allow a long silence before asking again."""
@@ -158,9 +158,10 @@ class DialogueMachine:
             self._resume("backchannel")
         return True
 
-    def want_human(self, *, gave_up: bool = False) -> None:
+    def want_human(self, *, gave_up: bool = False, why: str = "technician_asked") -> None:
         """A technician, if one can be had."""
         self._gave_up = gave_up
+        self._note("fallback", reason="no_match_limit" if gave_up else why)
         self.move(Trigger.HUMAN_WANTED)
         self._commands += self._floor.hush()
         self._silence.stop(self._now)
@@ -261,7 +262,7 @@ class DialogueMachine:
             self._say(self._sentences(*retries[self.tries - 1]))
         elif self.state is State.TRANSFER:
             self.move(Trigger.ARRANGED)
-            self.say_goodbye(Prompt.GOODBYE, outcome="failed")
+            self.say_goodbye(Prompt.GOODBYE, outcome="failed", failure="not_understood")
         else:
             self.want_human(gave_up=True)
 
@@ -339,6 +340,7 @@ class DialogueMachine:
         if self._ending is not None:
             return
         if self._limit_at is not None and now >= self._limit_at:
+            self._note("fallback", reason="call_limit")
             self.move(Trigger.TOO_LONG)
             self.say_goodbye(Prompt.LIMIT_GOODBYE)
         elif self._pause_until is not None and now >= self._pause_until:
@@ -361,6 +363,7 @@ class DialogueMachine:
                 self._say(self._sentences(Prompt.STILL_THERE), keep=True)
                 self._asked_presence = True
             case Lapse.HANGUP:
+                self._note("fallback", reason="silence")
                 self.move(Trigger.NOBODY_THERE)
                 self.say_goodbye(Prompt.SILENCE_GOODBYE, outcome="no_input")
 
@@ -382,7 +385,8 @@ class DialogueMachine:
             return
         self.move(Trigger.ARRANGED)
         prompt = Prompt.CALLBACK_STORED if stored else Prompt.CALLBACK_FAILED
-        self.say_goodbye(prompt, Prompt.GOODBYE, outcome="callback" if stored else "failed")
+        outcome, failure = ("callback", "") if stored else ("failed", "storage")
+        self.say_goodbye(prompt, Prompt.GOODBYE, outcome=outcome, failure=failure)
 
     def _on_provider_failed(self, stage: str) -> None:
         if self._ending is not None or self._awaiting_answer:
@@ -390,8 +394,9 @@ class DialogueMachine:
         self._errors += 1
         self._note("provider_failed", stage=stage, errors=self._errors)
         if self._errors >= MOST_ERRORS:
+            self._note("fallback", reason="provider_errors")
             self.move(Trigger.TROUBLE)
-            self._end_with((Prompt.ERROR, Prompt.TRANSFER), EndCall(Next.TRANSFER, "failed"))
+            self._end_with((Prompt.ERROR, Prompt.TRANSFER), EndCall(Next.TRANSFER, "failed", stage))
         else:
             question = self._floor.last_said[-1:]
             self._say((*self._sentences(Prompt.PARDON), *question), self._floor.after)

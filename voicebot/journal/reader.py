@@ -45,11 +45,16 @@ class JournalReader:
     def close(self) -> None:
         self._engine.dispose()
 
-    def recent(self, limit: int) -> list[Row]:
+    def recent(self, limit: int, *, probes: bool = False) -> list[Row]:
         """The latest calls, newest first, each with ``response_p95_s`` of its turns and ``cost`` in
-        ``currency``; a cost of None: one of the models that it used had no price."""
+        ``currency``; a cost of None: one of the models that it used had no price.
+
+        Callers' only, or those of probes too.
+        """
         with self._connection() as connection:
             query = select(calls).order_by(calls.c.started_at.desc()).limit(limit)
+            if not probes:
+                query = query.where(calls.c.traffic == "live")
             return _completed(connection, connection.execute(query).mappings())
 
     def find(self, call_id: str) -> Row:

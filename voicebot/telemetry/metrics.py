@@ -17,26 +17,26 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
-# The ``_created`` series would nearly double what a scrape holds, for a date nobody plots.
-disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot
+from voicebot.telemetry.instruments import Instruments
 
 CALL_OUTCOMES = (
     "completed", "transferred", "callback", "no_input", "caller_hangup", "rejected", "failed",
 )  # fmt: skip
+TRAFFIC = ("live", "probe")
+"""Callers, and the synthetic calls of ``voicebot probe``, which are no business."""
+FAILURES = (
+    "stt", "llm", "tts", "audio", "protocol", "storage", "not_understood", "stopped", "internal",
+)  # fmt: skip
+"""Why a call failed: a stage's provider; the audio's connection; a peer that broke the protocol;
+a callback that could not be kept; nothing left to try; the service stopped; a bug."""
+FALLBACKS = (
+    "technician_asked", "not_solved", "no_match_limit", "provider_errors", "silence", "call_limit",
+    "low_confidence", "llm_timeout",
+)  # fmt: skip
+"""Why the dialogue left its own way."""
 TURN_OUTCOMES = ("answered", "interrupted", "no_input", "no_match", "failed")
 STAGES = ("endpointing", "llm", "tts", "playout")
 PROVIDERS: Mapping[str, Sequence[str]] = {
@@ -64,19 +64,7 @@ def _clouds(providers: Mapping[str, Sequence[str]], stage: str) -> list[str]:
     return [name for name in providers.get(stage, ()) if name != LOCAL]
 
 
-@dataclass(frozen=True, slots=True)
-class MetricInfo:
-    """One line of the inventory, for the reference page and the tests."""
-
-    name: str
-    """As a query writes it: counters with ``_total``."""
-    kind: str
-    help: str
-    labels: Mapping[str, Sequence[str]]
-    buckets: Sequence[float] = ()
-
-
-class Metrics:
+class Metrics(Instruments):
     """The metrics of one service process. Thread safe, as ``prometheus_client`` is."""
 
     def __init__(
@@ -86,8 +74,7 @@ class Metrics:
         revision: str = "unknown",
         providers: Mapping[str, Sequence[str]] = PROVIDERS,
     ) -> None:
-        self.registry = CollectorRegistry()
-        self.inventory: list[MetricInfo] = []
+        super().__init__()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -102,14 +89,31 @@ class Metrics:
 
     def _call_metrics(self) -> None:
         self.calls = self._counter(
-            "voicebot_calls", "Calls that ended, by how they ended.", outcome=CALL_OUTCOMES
+            "voicebot_calls",
+            "Calls that ended, by how they ended.",
+            outcome=CALL_OUTCOMES,
+            traffic=TRAFFIC,
         )
-        self.calls_active = self._gauge("voicebot_calls_active", "Calls held now.")
+        self.call_failures = self._counter(
+            "voicebot_call_failures",
+            "Calls that ended as failed, by what was at fault.",
+            reason=FAILURES,
+            traffic=TRAFFIC,
+        )
+        self.calls_active = self._gauge(
+            "voicebot_calls_active", "Calls held now; a probe takes no caller's place."
+        )
         self.calls_limit = self._gauge(
             "voicebot_calls_limit", "Most calls held at once; the next one goes to the human queue."
         )
+        self.oldest_call = self._gauge(
+            "voicebot_oldest_call_start_timestamp_seconds",
+            "When the oldest call held now was accepted; 0: there is none. Finds calls that leak.",
+        )
         self.call_duration = self._histogram(
-            "voicebot_call_duration_seconds", "From accepting a call to its end.", CALL_BUCKETS
+            "voicebot_call_duration_seconds",
+            "From accepting a caller to the end of the call; probes are left out.",
+            CALL_BUCKETS,
         )
         self.call_first_audio = self._histogram(
             "voicebot_call_first_audio_seconds",
@@ -124,18 +128,20 @@ class Metrics:
 
     def _turn_metrics(self) -> None:
         self.turns = self._counter(
-            "voicebot_turns", "Turns that ended, by outcome.", outcome=TURN_OUTCOMES
+            "voicebot_turns", "Turns that ended.", outcome=TURN_OUTCOMES, traffic=TRAFFIC
         )
         self.turn_response = self._histogram(
             "voicebot_turn_response_seconds",
             "From the caller's last speech sound to the first frame of the answer on the wire.",
             RESPONSE_BUCKETS,
+            traffic=TRAFFIC,
         )
         self.turn_stage = self._histogram(
             "voicebot_turn_stage_seconds",
             "What the caller waited for in each stage; a turn's stages add up to its response.",
             STAGE_BUCKETS,
             stage=STAGES,
+            traffic=TRAFFIC,
         )
         self.barge_ins = self._counter(
             "voicebot_barge_ins",
@@ -146,6 +152,11 @@ class Metrics:
             "voicebot_barge_in_stop_seconds",
             "From the onset of the caller's speech to the bot's last frame.",
             BARGE_IN_BUCKETS,
+        )
+        self.dialogue_fallbacks = self._counter(
+            "voicebot_dialogue_fallbacks",
+            "Times the dialogue left its own way: to a person, a goodbye, or simpler rules.",
+            reason=FALLBACKS,
         )
 
     def _provider_metrics(self, providers: Mapping[str, Sequence[str]]) -> None:
@@ -267,6 +278,11 @@ class Metrics:
         self.worker_job_seconds = self._histogram(
             "voicebot_worker_job_seconds", "Compute time of a job.", STAGE_BUCKETS, job=jobs
         )
+        self.worker_jobs_waiting = self._gauge(
+            "voicebot_worker_jobs_waiting",
+            "Jobs that wait for a free worker; turn: a caller waits for the answer.",
+            priority=("turn", "speak", "batch"),
+        )
 
     def _storage_metrics(self) -> None:
         self.recordings = self._counter("voicebot_recordings", "Calls whose recording was begun.")
@@ -310,6 +326,11 @@ class Metrics:
             "voicebot_log_dropped_lines",
             "Log lines thrown away because standard error took no more.",
         )
+        self.trace_spans = self._counter(
+            "voicebot_trace_spans",
+            "Spans of finished calls, by whether the collector (OTLP_ENDPOINT) has them.",
+            outcome=("exported", "lost"),
+        )
         self.draining = self._gauge(
             "voicebot_draining", "1 while the service finishes its calls and takes no new one."
         )
@@ -327,54 +348,3 @@ class Metrics:
         self.core_role.labels(str(loop), "loop").set(1)
         for core in workers:
             self.core_role.labels(str(core), "worker").set(1)
-
-    def _counter(self, name: str, about: str, **labels: Sequence[str]) -> Counter:
-        return self._counter_of(name, about, tuple(labels), product(*labels.values()))
-
-    def _counter_of(
-        self, name: str, about: str, names: Sequence[str], children: Iterable[tuple[str, ...]]
-    ) -> Counter:
-        """A counter whose label values are not every combination."""
-        counter = Counter(name, about, names, registry=self.registry)
-        values = self._create(counter, names, children)
-        self.inventory.append(MetricInfo(f"{name}_total", "counter", about, values))
-        return counter
-
-    def _gauge(self, name: str, about: str, **labels: Sequence[str]) -> Gauge:
-        return self._gauge_of(name, about, tuple(labels), product(*labels.values()))
-
-    def _gauge_of(
-        self, name: str, about: str, names: Sequence[str], children: Iterable[tuple[str, ...]]
-    ) -> Gauge:
-        """A gauge whose label values are not every combination."""
-        gauge = Gauge(name, about, names, registry=self.registry)
-        values = self._create(gauge, names, children)
-        self.inventory.append(MetricInfo(name, "gauge", about, values))
-        return gauge
-
-    def _histogram(
-        self, name: str, about: str, buckets: Sequence[float], **labels: Sequence[str]
-    ) -> Histogram:
-        histogram = Histogram(
-            name, about, tuple(labels), buckets=tuple(buckets), registry=self.registry
-        )
-        values = self._create(histogram, tuple(labels), product(*labels.values()))
-        self.inventory.append(MetricInfo(name, "histogram", about, values, buckets))
-        return histogram
-
-    @staticmethod
-    def _create(
-        metric: Counter | Gauge | Histogram,
-        names: Sequence[str],
-        children: Iterable[tuple[str, ...]],
-    ) -> dict[str, list[str]]:
-        """Make every child; returns the distinct values of each label."""
-        values: dict[str, list[str]] = {name: [] for name in names}
-        if not names:
-            return values
-        for child in children:
-            metric.labels(*child)
-            for name, value in zip(names, child, strict=True):
-                if value not in values[name]:
-                    values[name].append(value)
-        return values

@@ -5,7 +5,9 @@ Made from the metrics themselves, so the page in ``docs/`` can be compared with 
 
 from __future__ import annotations
 
-from voicebot.telemetry.metrics import MetricInfo, Metrics
+from voicebot.telemetry.instruments import MetricInfo
+from voicebot.telemetry.metrics import Metrics
+from voicebot.telemetry.probes import INVENTORY as OF_PROBES
 from voicebot.telemetry.tasks import INVENTORY as OF_TASKS
 
 _HEAD = """\
@@ -36,6 +38,16 @@ the textfile collector of node_exporter. They are there from a task's first run 
 |---|---|---|---|
 """
 
+_PROBES = """
+## Probe calls
+
+The probe writes these, for the same collector. A figure that the call did
+not reach is left out.
+
+| Name | Type | Labels | What it tells |
+|---|---|---|---|
+"""
+
 _FOOT = """
 `process_*`, `python_info` and `python_gc_*` come from the Prometheus client library.
 """
@@ -43,7 +55,7 @@ _FOOT = """
 
 def names() -> list[str]:
     """Every metric name as a query writes it, without the suffixes of a histogram."""
-    return [info.name for info in (*Metrics().inventory, *OF_TASKS)]
+    return [info.name for info in (*Metrics().inventory, *OF_TASKS, *OF_PROBES)]
 
 
 def markdown() -> str:
@@ -55,7 +67,8 @@ def markdown() -> str:
         for info in inventory
         if info.buckets
     )
-    return _HEAD + rows + _TAIL + buckets + _TASKS + "".join(map(_row, OF_TASKS)) + _FOOT
+    tasks, probes = ("".join(map(_row, infos)) for infos in (OF_TASKS, OF_PROBES))
+    return _HEAD + rows + _TAIL + buckets + _TASKS + tasks + _PROBES + probes + _FOOT
 
 
 def _row(info: MetricInfo) -> str:

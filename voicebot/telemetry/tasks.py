@@ -1,21 +1,19 @@
 """What a nightly task tells Prometheus: a file for node_exporter's textfile collector.
 
-The tasks are over before anybody could scrape them, so each leaves a file, replaced as a whole. A
+The tasks are over before anybody could scrape them, so each leaves a file. A
 task that fails keeps the time of its last success, and one that does not run at all lets it grow
 old: one alert on that time sees both.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import CollectorRegistry, Gauge
 
-from voicebot.telemetry.metrics import MetricInfo
+from voicebot.telemetry import textfile
+from voicebot.telemetry.instruments import MetricInfo
 
 TASKS = ("convert", "backup", "retention")
 RESULTS = ("done", "failed")
@@ -53,7 +51,7 @@ def write(
 ) -> None:
     """Replace *file*; *ended* is seconds since the epoch. Raises OSError."""
     registry = CollectorRegistry()
-    success = ended if ok else _last_success(file)
+    success = ended if ok else textfile.value_in(file, _SUCCESS.name)
     values = [(_SUCCESS, success), (_RUN, ended), (_DURATION, duration)]
     for info, value in values:
         if value is not None:
@@ -61,19 +59,4 @@ def write(
     gauge = Gauge(_ITEMS.name, _ITEMS.help, ["task", "result"], registry=registry)
     for result in RESULTS:
         gauge.labels(task, result).set(items.get(result, 0))
-    part = file.with_name(f".{file.name}.{os.getpid()}")  # the collector reads *.prom
-    try:
-        part.write_bytes(generate_latest(registry))
-        part.chmod(0o644)  # node_exporter is another user, and nothing here is personal
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _last_success(file: Path) -> float | None:
-    """The time that an earlier run left in *file*."""
-    with suppress(OSError, ValueError):
-        for family in text_string_to_metric_families(file.read_text(encoding="utf-8")):
-            if family.name == _SUCCESS.name:
-                return float(family.samples[0].value)
-    return None
+    textfile.replace(file, registry)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,11 @@ class WorkerPool:
         self._numbers = itertools.count()
         self._keepers: list[asyncio.Task[None]] = []
         self._pids: dict[int, int] = {}
+        for priority in Priority:
+            # Counted when it is scraped, from a thread: a job costs nothing.
+            metrics.worker_jobs_waiting.labels(priority.name.lower()).set_function(
+                functools.partial(self._waiting, priority)
+            )
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -123,7 +129,7 @@ class WorkerPool:
         """
         if not self._keepers:
             raise WorkerError(f"{job.name}: the workers are not running")
-        if sum(ticket.priority is priority for ticket in self._queue) >= self._queue_limit:
+        if self._waiting(priority) >= self._queue_limit:
             self._count(job, "error")
             raise WorkerError(
                 f"{job.name}: {self._queue_limit} jobs of priority {priority.name} are waiting "
@@ -151,6 +157,9 @@ class WorkerPool:
                 self._count(job, "cancelled")
 
     # -- the queue
+
+    def _waiting(self, priority: Priority) -> int:
+        return sum(ticket.priority is priority for ticket in list(self._queue))
 
     def _put(self, ticket: _Ticket) -> None:
         bisect.insort(self._queue, ticket)

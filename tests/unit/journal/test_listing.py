@@ -75,6 +75,19 @@ def command(module: ModuleType, *words: str) -> int:
 
 
 @pytest.mark.usefixtures("journal")
+def test_probes_are_no_callers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probe = "0b6bd0de-0d55-8b0f-9a53-5a0c31f2a4d1"
+    journal = Journal(f"sqlite:///{place}/journal.db", Metrics())
+    journal.call_started(CallStarted(call_id=probe, started_at=NOON, traffic="probe"))
+    assert journal.close()
+    assert command(calls) == 0
+    assert probe[:8] not in capsys.readouterr().out
+    assert command(calls, "--probes") == 0
+    assert probe[:8] in capsys.readouterr().out
+    assert command(calls, probe) == 0
+
+
+@pytest.mark.usefixtures("journal")
 def test_calls_are_listed_in_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(calls) == 0
     heads, line = capsys.readouterr().out.splitlines()

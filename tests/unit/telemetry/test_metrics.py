@@ -11,7 +11,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from voicebot.telemetry import reference
-from voicebot.telemetry.metrics import LOCAL, PROVIDERS, MetricInfo, Metrics
+from voicebot.telemetry.instruments import MetricInfo
+from voicebot.telemetry.metrics import LOCAL, PROVIDERS, Metrics
 
 INVENTORY = Metrics().inventory
 OF_THE_MACHINE = {"voicebot_core_role"}  # complete when the service is ready, see own_cores
@@ -88,7 +89,7 @@ def test_there_are_few_enough_series_for_a_scrape_beside_the_audio() -> None:
 
 def test_both_formats_can_be_parsed_and_say_what_runs() -> None:
     metrics = Metrics(version="1.2.3", revision="abc")
-    metrics.turn_response.observe(0.8)
+    metrics.turn_response.labels("live").observe(0.8)
     text = openmetrics(metrics.registry).decode()  # type: ignore[no-untyped-call]
     families = {f.name for f in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
     assert "voicebot_turn_response_seconds" in families
@@ -100,10 +101,10 @@ def test_both_formats_can_be_parsed_and_say_what_runs() -> None:
 
 def test_two_services_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
-    one.calls.labels("completed").inc()
-    name = "voicebot_calls_total"
-    assert one.registry.get_sample_value(name, {"outcome": "completed"}) == 1
-    assert other.registry.get_sample_value(name, {"outcome": "completed"}) == 0
+    one.calls.labels("completed", "live").inc()
+    name, labels = "voicebot_calls_total", {"outcome": "completed", "traffic": "live"}
+    assert one.registry.get_sample_value(name, labels) == 1
+    assert other.registry.get_sample_value(name, labels) == 0
 
 
 def test_the_reference_page_has_every_metric_once_and_nothing_of_this_machine() -> None:

@@ -109,11 +109,19 @@ def test_the_most_urgent_job_goes_first_then_the_oldest(tmp_path: Path) -> None:
                 ]
             ]
             await asyncio.sleep(0)
+            assert waiting(pool) == {"turn": 2, "speak": 1, "batch": 1}
             gate.touch()
             await asyncio.gather(occupied, *queued)
+            assert waiting(pool) == {"turn": 0, "speak": 0, "batch": 0}
 
     run(story)
     assert notes.read_text().splitlines() == ["turn", "later turn", "speak", "batch"]
+
+
+def waiting(pool: WorkerPool) -> dict[str, float]:
+    """What the metric says, by priority."""
+    (family,) = pool._metrics.worker_jobs_waiting.collect()
+    return {sample.labels["priority"]: sample.value for sample in family.samples}
 
 
 def test_a_cancelled_job_is_not_run_and_a_running_one_is_thrown_away(tmp_path: Path) -> None:
