@@ -238,11 +238,7 @@ class CallLedger:
         """The call is over; nothing comes after this. *failure* counts if it failed."""
         self._close()
         duration = now - self._began
-        self._metrics.calls.labels(outcome, self._traffic).inc()
-        if outcome == "failed":
-            self._metrics.call_failures.labels(failure, self._traffic).inc()
-        if self._traffic == LIVE:
-            self._metrics.call_duration.observe(duration)
+        self._count(outcome, failure, duration)
         record = CallEnded(
             call_id=self._call_id,
             ended_at=datetime.now(UTC),
@@ -279,6 +275,13 @@ class CallLedger:
             currency=self._currency,
             **self._counts,
         )
+
+    def _count(self, outcome: str, failure: str, duration: float) -> None:
+        self._metrics.calls.labels(outcome, self._traffic).inc()
+        if outcome == "failed":
+            self._metrics.call_failures.labels(failure, self._traffic).inc()
+        if self._traffic == LIVE:
+            self._metrics.call_duration.observe(duration)
 
     def _uses(self) -> tuple[UseRecord, ...]:
         return tuple(

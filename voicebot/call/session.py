@@ -22,13 +22,12 @@ from datetime import UTC, datetime
 
 import structlog
 
-from voicebot.audio import pcm
-from voicebot.audio.pacing import LEAD_FRAMES
 from voicebot.audiosocket.protocol import RemoteProtocolError
 from voicebot.call.hearing import Hearing, VoiceActivity
 from voicebot.call.ledger import CallLedger
 from voicebot.call.recorder import Recorder
 from voicebot.call.speaker import Prompts, Speaker
+from voicebot.call.tape import CallTape
 from voicebot.call.traffic import LIVE, traffic_of
 from voicebot.call.transport import AudioSocketConnection, PeerStalledError
 from voicebot.dialogue import commands as do
@@ -57,9 +56,6 @@ TRANSCRIPT_DEADLINE = 4.0
 CALLBACK_DEADLINE = 4.0
 """Seconds a caller is kept waiting for the journal. A request that is stored later than that still
 is: being called back after being told otherwise is the lesser evil."""
-TAPE_BACKLOG = 10 * pcm.FRAME_BYTES
-"""Caller audio kept for the recording ahead of the bot's slots; older audio than this is dropped
-from the tape (only) after a stall, so that both sides stay in step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +137,7 @@ class CallSession:
         self._underruns = 0
         # One probe a minute would be most of the archive, and nobody would listen to it.
         recorder = services.recorder if self.traffic == LIVE else None
-        self._recording = recorder.open(str(call_id)) if recorder is not None else None
-        self._caller_tape = bytearray()
-        self._bot_tape = deque([pcm.SILENCE_FRAME] * LEAD_FRAMES)
+        self._tape = CallTape(recorder.open(str(call_id))) if recorder is not None else None
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -175,12 +169,13 @@ class CallSession:
         if self._speaker.underruns != self._underruns:
             self._services.metrics.underruns.inc(self._speaker.underruns - self._underruns)
             self._underruns = self._speaker.underruns
-        self._record(frame)
+        if self._tape is not None:
+            self._tape.slot(frame)
         return frame
 
     def audio_received(self, pcm: bytes, now: float) -> None:
-        if self._recording is not None:
-            self._caller_tape += pcm
+        if self._tape is not None:
+            self._tape.heard(pcm)
         for event in self._hearing.audio(pcm, now):
             self._on_turn_event(event, now)
 
@@ -362,10 +357,7 @@ class CallSession:
         stopped = self._speaker.stop()
         if stopped is not None:
             self._ledger.bot_cut(stopped.heard, now)
-        recording = None
-        if self._recording is not None:
-            self._recording.close()
-            recording = str(self._recording.path) if self._recording.path else None
+        recording = self._tape.close() if self._tape is not None else None
         slots: Slots = self._machine.slots
         self._ledger.ended(outcome, ended_by, slots, recording, now, failure=failure)
         task = self._loop.create_task(self._release())
@@ -387,27 +379,10 @@ class CallSession:
     # -- the recording
 
     def _stop_recording(self) -> None:
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            recording.discard()
-            self._caller_tape.clear()
+        tape, self._tape = self._tape, None
+        if tape is not None:
+            tape.discard()
             self._log.info("recording refused by the caller")
-
-    def _record(self, frame: bytes | None) -> None:
-        """The slot being filled is heard LEAD_FRAMES from now: the tape has both sides in step."""
-        if self._recording is None:
-            return
-        self._bot_tape.append(frame or pcm.SILENCE_FRAME)
-        bot = self._bot_tape.popleft()
-        tape = self._caller_tape
-        if len(tape) > TAPE_BACKLOG:
-            del tape[: len(tape) - TAPE_BACKLOG]
-        if len(tape) >= pcm.FRAME_BYTES:
-            caller = bytes(tape[: pcm.FRAME_BYTES])
-            del tape[: pcm.FRAME_BYTES]
-        else:
-            caller = pcm.SILENCE_FRAME
-        self._recording.write(caller, bot)
 
 
 def _fault_of(error: Exception) -> str:
