@@ -1,34 +1,42 @@
-"""The chains that the settings ask for, built: cloud providers, gates, counters, fallback.
+"""The chains that the settings ask for, built: gates, counters, fallback.
 
-Only what a chain names is made, and a kit is imported when its client is made: without keys no kit
-is in memory, and the embedded engine is used as it is.
+Only what a chain names is made (:mod:`voicebot.clouds`); without keys the embedded engine is used
+as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import structlog
 
+from voicebot.clouds import Check, Clouds, make
 from voicebot.config import Settings
 from voicebot.providers import deepgram_tts, fallback, openai_tts, sunset
-from voicebot.providers.cloud_tts import CloudTextToSpeech, Limits
 from voicebot.providers.deepgram_client import NAME as DEEPGRAM
-from voicebot.providers.deepgram_client import DeepgramClient
-from voicebot.providers.deepgram_stt import DeepgramSpeechToText
-from voicebot.providers.deepgram_tts import DeepgramTextToSpeech
 from voicebot.providers.fallback import Gate
+from voicebot.providers.fallback_llm import FallbackLanguageModel, ModelLink
 from voicebot.providers.fallback_stt import EarLink, FallbackSpeechToText
 from voicebot.providers.fallback_tts import FallbackTextToSpeech, VoiceLink
-from voicebot.providers.instrumented import InstrumentedSpeechToText, InstrumentedTextToSpeech
-from voicebot.providers.interfaces import ProviderError, SpeechToText, Stage, TextToSpeech
+from voicebot.providers.groq_llm import NAME as GROQ
+from voicebot.providers.groq_llm import SPARE as GROQ_SPARE
+from voicebot.providers.instrumented import (
+    InstrumentedLanguageModel,
+    InstrumentedSpeechToText,
+    InstrumentedTextToSpeech,
+)
+from voicebot.providers.interfaces import (
+    LanguageModel,
+    ProviderError,
+    SpeechToText,
+    Stage,
+    TextToSpeech,
+)
 from voicebot.providers.openai_tts import NAME as OPENAI
-from voicebot.providers.openai_tts import OpenAIClient, OpenAITextToSpeech
 from voicebot.providers.prices import Prices
 from voicebot.providers.sunset import Sunset
 from voicebot.providers.usage import Meter
@@ -37,37 +45,8 @@ from voicebot.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 LOCAL = "local"
-STALL = 1.5
-"""Seconds between two pieces of one sentence after which its rest is given up."""
-MOST_KEYTERMS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One cloud provider in one stage, and how to find out whether it works."""
-
-    stage: Stage
-    provider: str
-    try_it: Callable[[], Awaitable[None]]
-    """One cheap request. Raises ProviderError."""
-
-
-@dataclass(slots=True)
-class Clouds:
-    """The cloud providers of this process. The owner owes a :meth:`close`."""
-
-    ears: dict[str, SpeechToText] = field(default_factory=dict)
-    voices: dict[str, CloudTextToSpeech] = field(default_factory=dict)
-    prompt_voices: dict[str, CloudTextToSpeech] = field(default_factory=dict)
-    """The same voices, with the patience of somebody who renders prompts."""
-    meters: dict[tuple[Stage, str], Meter] = field(default_factory=dict)
-    """What counts the use of each, and its cost."""
-    checks: list[Check] = field(default_factory=list)
-    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-
-    async def close(self) -> None:
-        for close in self.closers:
-            await close()
+RULES = "rules"
+"""What is left where no language model is: the script's own rules, which are no provider."""
 
 
 def stt_order(settings: Settings) -> tuple[str, ...]:
@@ -75,6 +54,13 @@ def stt_order(settings: Settings) -> tuple[str, ...]:
     if settings.stt_chain:
         return settings.stt_chain
     return (*([DEEPGRAM] if settings.deepgram_api_key else []), *_embedded(settings))
+
+
+def llm_order(settings: Settings) -> tuple[str, ...]:
+    """Who understands what the rules do not, in order; the last is ``rules``: nobody."""
+    if settings.llm_chain:
+        return settings.llm_chain
+    return (*([GROQ, GROQ_SPARE] if settings.groq_api_key else []), RULES)
 
 
 def tts_order(settings: Settings) -> tuple[str, ...]:
@@ -93,10 +79,13 @@ def models(settings: Settings) -> dict[tuple[Stage, str], Sunset]:
     """The cloud models in the chains, and until when each will be there."""
     of = {
         (Stage.STT, DEEPGRAM): settings.deepgram_model,
+        (Stage.LLM, GROQ): settings.groq_model,
+        (Stage.LLM, GROQ_SPARE): settings.groq_spare_model,
         (Stage.TTS, DEEPGRAM): settings.deepgram_voice,
         (Stage.TTS, OPENAI): settings.openai_model,
     }
     used = {(Stage.STT, name) for name in stt_order(settings)}
+    used |= {(Stage.LLM, name) for name in llm_order(settings)}
     used |= {(Stage.TTS, name) for name in tts_order(settings)}
     return {
         key: sunset.of(model, settings.model_sunsets) for key, model in of.items() if key in used
@@ -126,14 +115,6 @@ def voice_identity(settings: Settings, name: str) -> str:
     return deepgram_tts.identity(settings.deepgram_voice)
 
 
-def keyterms(prompt: str) -> list[str]:
-    """The phrases of a recogniser's *prompt* that are worth stressing: none with digits in it,
-    which are examples and no vocabulary."""
-    phrases = (phrase.strip() for phrase in re.split(r"[.!?;]", prompt))
-    chosen = [phrase for phrase in phrases if phrase and not re.search(r"\d", phrase)]
-    return list(dict.fromkeys(chosen))[:MOST_KEYTERMS]
-
-
 def clouds(
     settings: Settings, language: str, prompt: str, prices: Prices, metrics: Metrics
 ) -> Clouds:
@@ -142,87 +123,21 @@ def clouds(
     Imports kits, which takes a second: call it in a thread. Raises ProviderError if one is not
     installed.
     """
+    used = models(settings)
     made = Clouds()
-    for (stage, name), ends in models(settings).items():
+    for (stage, name), ends in used.items():
         made.meters[stage, name] = Meter(stage, name, ends.model, prices, metrics)
-    try:
-        if DEEPGRAM in {*stt_order(settings), *tts_order(settings)}:
-            _add_deepgram(made, settings, language, prompt)
-        if OPENAI in tts_order(settings):
-            _add_openai(made, settings)
-    except ModuleNotFoundError as error:
-        message = f"a cloud is in use, but {error.name} is missing: run scripts/setup cloud"
-        raise ProviderError(Stage.STT, error.name or "", message, retryable=False) from error
+    make(made, settings, used.keys(), language, prompt)
     return made
-
-
-def _add_deepgram(made: Clouds, settings: Settings, language: str, prompt: str) -> None:
-    client = DeepgramClient(
-        settings.deepgram_api_key, settings.deepgram_base_url, timeout=settings.api_timeout
-    )
-    made.closers.append(client.close)
-    if DEEPGRAM in stt_order(settings):
-        ears = DeepgramSpeechToText(
-            client,
-            model=settings.deepgram_model,
-            language=language,
-            keyterms=keyterms(prompt),
-            keep_private=settings.deepgram_opt_out,
-            timeout=settings.stt_timeout,
-            meter=made.meters[Stage.STT, DEEPGRAM],
-        )
-        made.ears[DEEPGRAM] = ears
-        made.checks.append(Check(Stage.STT, DEEPGRAM, ears.check))
-    if DEEPGRAM in tts_order(settings):
-        voice, prompt_voice = (
-            DeepgramTextToSpeech(
-                client,
-                limits,
-                voice=settings.deepgram_voice,
-                keep_private=settings.deepgram_opt_out,
-            )
-            for limits in (_limits(settings), _prompt_limits(settings))
-        )
-        _add_voice(made, voice, prompt_voice)
-
-
-def _add_openai(made: Clouds, settings: Settings) -> None:
-    client = OpenAIClient(
-        settings.openai_api_key, settings.openai_base_url, timeout=settings.api_timeout
-    )
-    made.closers.append(client.close)
-    voice, prompt_voice = (
-        OpenAITextToSpeech(
-            client,
-            limits,
-            model=settings.openai_model,
-            voice=settings.openai_voice,
-            instructions=settings.openai_instructions,
-        )
-        for limits in (_limits(settings), _prompt_limits(settings))
-    )
-    _add_voice(made, voice, prompt_voice)
-
-
-def _add_voice(made: Clouds, voice: CloudTextToSpeech, prompt_voice: CloudTextToSpeech) -> None:
-    made.voices[voice.name] = voice
-    made.prompt_voices[voice.name] = prompt_voice
-    made.checks.append(Check(Stage.TTS, voice.name, prompt_voice.check))
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(settings.tts_timeout, STALL, settings.api_timeout)
-
-
-def _prompt_limits(settings: Settings) -> Limits:
-    return Limits(settings.api_timeout, settings.api_timeout, settings.api_timeout)
 
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """What listens and what speaks in calls."""
+    """What listens, what understands and what speaks in calls."""
 
     stt: SpeechToText
+    llm: LanguageModel | None
+    """None: the rules alone."""
     tts: TextToSpeech
     prompt_voices: Sequence[TextToSpeech]
     """Clouds that can render the prompts, the best first. They try for as long as it takes."""
@@ -257,25 +172,42 @@ def build(
     def measured(voice: TextToSpeech, name: str) -> TextToSpeech:
         return InstrumentedTextToSpeech(voice, metrics, made.meters.get((Stage.TTS, name)))
 
+    mind_links = [
+        ModelLink(InstrumentedLanguageModel(made.minds[name], metrics), gate(Stage.LLM, name))
+        for name in llm_order(settings)
+        if name != RULES
+    ]
     voice_links = [
         VoiceLink(measured(voices[name], name), gate(Stage.TTS, name))
         for name in tts_order(settings)
     ]
-    prompt_links = [
-        VoiceLink(measured(made.prompt_voices[name], name), gates[Stage.TTS, name])
-        for name in prompt_voices(settings, fallback.today())
-    ]
     return Chains(
         _ears(ear_links, settings),
+        _mind(mind_links, settings, metrics),
         _voice(voice_links, settings, metrics),
-        [
-            FallbackTextToSpeech(
-                [link], metrics, attempts=settings.api_attempts, patience=settings.api_timeout
-            )
-            for link in prompt_links
-        ],
+        _prompt_voices(settings, made, gates, metrics),
         gates,
     )
+
+
+def _prompt_voices(
+    settings: Settings, made: Clouds, gates: dict[tuple[Stage, str], Gate], metrics: Metrics
+) -> list[TextToSpeech]:
+    links = [
+        VoiceLink(
+            InstrumentedTextToSpeech(
+                made.prompt_voices[name], metrics, made.meters.get((Stage.TTS, name))
+            ),
+            gates[Stage.TTS, name],
+        )
+        for name in prompt_voices(settings, fallback.today())
+    ]
+    return [
+        FallbackTextToSpeech(
+            [link], metrics, attempts=settings.api_attempts, patience=settings.api_timeout
+        )
+        for link in links
+    ]
 
 
 def _ears(links: Sequence[EarLink], settings: Settings) -> SpeechToText:
@@ -283,6 +215,18 @@ def _ears(links: Sequence[EarLink], settings: Settings) -> SpeechToText:
         return links[0].stt
     return FallbackSpeechToText(
         links, attempts=settings.api_attempts, patience=settings.stt_timeout
+    )
+
+
+def _mind(links: Sequence[ModelLink], settings: Settings, metrics: Metrics) -> LanguageModel | None:
+    if not links:
+        return None
+    return FallbackLanguageModel(
+        links,
+        metrics,
+        attempts=settings.api_attempts,
+        patience=settings.llm_timeout,
+        hedging=settings.llm_hedging,
     )
 
 

@@ -128,6 +128,11 @@ class Settings:
         "TTS_CHAIN", "auto", _chain("openai", "deepgram", "local"), "names",
         "Who speaks, in order. auto: those whose key is set, then local.",
         group="speech")  # fmt: skip
+    llm_chain: tuple[str, ...] = _setting(
+        "LLM_CHAIN", "auto", _chain("groq", "groq_spare", "rules"), "names",
+        "Who understands what the script's rules do not, in order, always ending with rules (the "
+        "caller is asked again). groq_spare is Groq with another model. auto: groq, groq_spare, "
+        "rules if its key is set, else rules.", group="speech")  # fmt: skip
     stt_timeout: float = _setting(
         "STT_TIMEOUT", "0.8", _seconds(0.2, 4), "s",
         "From a caller's pause to a cloud's words; then the next one hears the turn.",
@@ -140,9 +145,21 @@ class Settings:
         "TTS_HEDGING", "false", _boolean, "",
         "Ask the next one as well when a cloud is slower than 95 of its last 100 sentences were. "
         "Costs one sentence in twenty twice.", group="speech")  # fmt: skip
-    api_timeout: float = _setting(
-        "API_TIMEOUT", "10", _seconds(1, 60), "s", "Longest that one sentence may take a cloud.",
+    llm_timeout: float = _setting(
+        "LLM_TIMEOUT", "1.0", _seconds(0.2, 4), "s",
+        "From asking the language model to its first words; then the next one is asked, while it "
+        "can still be in time.", group="speech")  # fmt: skip
+    llm_hedging: bool = _setting(
+        "LLM_HEDGING", "false", _boolean, "",
+        "Ask the next one as well when a model is slower than 95 of its last 100 replies were. "
+        "Costs one request in twenty twice.", group="speech")  # fmt: skip
+    llm_max_tokens: int = _setting(
+        "LLM_MAX_TOKENS", "300", _integer(50, 4000), "tokens",
+        "Longest reply of the language model, its reasoning included.",
         group="speech")  # fmt: skip
+    api_timeout: float = _setting(
+        "API_TIMEOUT", "10", _seconds(1, 60), "s",
+        "Longest that one sentence or reply may take a cloud.", group="speech")  # fmt: skip
     api_attempts: int = _setting(
         "API_RETRY_ATTEMPTS", "2", _integer(1, 5), "attempts",
         "How often one cloud is asked for the same thing, while it can still be in time.",
@@ -159,6 +176,19 @@ class Settings:
     deepgram_opt_out: bool = _setting(
         "DEEPGRAM_MIP_OPT_OUT", "true", _boolean, "",
         "Keep what callers say out of Deepgram's training data (their price is higher then).",
+        group="speech")  # fmt: skip
+    groq_base_url: str = _setting(
+        "GROQ_BASE_URL", "https://api.groq.com", _url, "URL", "Groq's address.",
+        group="speech")  # fmt: skip
+    groq_model: str = _setting(
+        "GROQ_MODEL", "openai/gpt-oss-20b", _text, "", "The model of groq.",
+        group="speech")  # fmt: skip
+    groq_spare_model: str = _setting(
+        "GROQ_SPARE_MODEL", "openai/gpt-oss-120b", _text, "", "The model of groq_spare.",
+        group="speech")  # fmt: skip
+    groq_reasoning: str = _setting(
+        "GROQ_REASONING", "low", _choice("low", "medium", "high", "off"), "",
+        "How much they think before they write; off for models that cannot.",
         group="speech")  # fmt: skip
     openai_base_url: str = _setting(
         "OPENAI_BASE_URL", "https://api.openai.com/v1", _url, "URL",
@@ -318,14 +348,18 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
 
 
 def _chain_faults(settings: Settings) -> list[str]:
-    """Whoever is named in a chain needs a key, and somebody must be in it."""
+    """Whoever is named in a chain needs a key, somebody must be in it, and the rules come last."""
     keys = {
         "deepgram": ("DEEPGRAM_API_KEY", settings.deepgram_api_key),
         "openai": ("OPENAI_API_KEY", settings.openai_api_key),
+        "groq": ("GROQ_API_KEY", settings.groq_api_key),
+        "groq_spare": ("GROQ_API_KEY", settings.groq_api_key),
         "local": ("EMBEDDED_ENGINE=true", settings.embedded_engine),
+        "rules": ("nothing", True),
     }
     chains = {
         "STT_CHAIN": (settings.stt_chain, ("deepgram", "local")),
+        "LLM_CHAIN": (settings.llm_chain, ("groq", "groq_spare", "rules")),
         "TTS_CHAIN": (settings.tts_chain, ("openai", "deepgram", "local")),
     }
     faults = []
@@ -342,6 +376,8 @@ def _chain_faults(settings: Settings) -> list[str]:
             for name in chain
             if not keys[name][1]
         ]
+    if settings.llm_chain and settings.llm_chain[-1] != "rules":
+        faults.append(f"LLM_CHAIN={','.join(settings.llm_chain)}: must end with rules")
     return faults
 
 

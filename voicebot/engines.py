@@ -1,4 +1,4 @@
-"""The speech engines that the settings ask for, built, started and stopped together.
+"""The speech engines and language models that the settings ask for, built, started and stopped.
 
 The embedded engine is there unless ``EMBEDDED_ENGINE`` is false: models checked, one worker process
 a core, Whisper and Kokoro loaded in each of them before the first call. With keys, clouds are put
@@ -17,11 +17,18 @@ import structlog
 
 from voicebot import chains, models
 from voicebot.audio.vad import SileroVad, SileroWeights
+from voicebot.clouds import Clouds
 from voicebot.config import Settings
 from voicebot.dialogue.script import Script
 from voicebot.prompts import PromptCache
 from voicebot.providers import local_stt, local_tts
-from voicebot.providers.interfaces import ProviderError, SpeechToText, Stage, TextToSpeech
+from voicebot.providers.interfaces import (
+    LanguageModel,
+    ProviderError,
+    SpeechToText,
+    Stage,
+    TextToSpeech,
+)
 from voicebot.providers.prices import Prices
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.layout import CoreLayout, layout
@@ -49,6 +56,8 @@ class Engines:
     """Everything that listens and speaks. The owner owes a :meth:`close`."""
 
     stt: SpeechToText
+    llm: LanguageModel | None
+    """None: the script's rules understand alone."""
     tts: TextToSpeech
     prompts: PromptCache
     """Empty until :meth:`render_prompts`."""
@@ -56,7 +65,7 @@ class Engines:
     """The best first; the last is the embedded one, if there is one."""
     vad_weights: SileroWeights
     pool: WorkerPool
-    clouds: chains.Clouds
+    clouds: Clouds
 
     def new_vad(self) -> SileroVad:
         """One caller's voice activity detector."""
@@ -130,11 +139,19 @@ async def start(
     log.info(
         "speech engines ready",
         stt=chains.stt_order(settings),
+        llm=chains.llm_order(settings),
         tts=chains.tts_order(settings),
         worker_cores=cores.workers,
     )
     return Engines(
-        speech.stt, speech.tts, prompt_voices[-1].cache, prompt_voices, weights, pool, made
+        speech.stt,
+        speech.llm,
+        speech.tts,
+        prompt_voices[-1].cache,
+        prompt_voices,
+        weights,
+        pool,
+        made,
     )
 
 

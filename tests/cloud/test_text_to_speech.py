@@ -150,7 +150,9 @@ def test_before_the_first_call_every_cloud_is_tried_and_a_wrong_key_named(play: 
             await chains.warm(stand.clouds, stand.chains)
         works = {(line["stage"], line["provider"]) for line in logged
                  if line["event"] == "cloud provider works"}  # fmt: skip
-        assert works == {("stt", "deepgram"), ("tts", "deepgram")}
+        assert works == {
+            ("stt", "deepgram"), ("llm", "groq"), ("llm", "groq_spare"), ("tts", "deepgram"),
+        }  # fmt: skip
         (refused,) = (line for line in logged if line["event"] == "key refused")
         assert refused["setting"] == "OPENAI_API_KEY"
         (soon,) = (line for line in logged if line["event"] == "model is switched off soon")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from voicebot import chains, script_file
+from voicebot import chains, clouds, script_file
 from voicebot.config import Settings, SettingsError, load
 from voicebot.providers.interfaces import Stage
 
@@ -54,6 +54,14 @@ def test_prompts_have_the_voice_that_speaks_first(
     assert chains.prompt_voices(Settings(**settings), TODAY) == voices
 
 
+def test_a_language_model_is_asked_when_it_has_a_key() -> None:
+    assert chains.llm_order(Settings()) == ("rules",)
+    assert chains.llm_order(Settings(groq_api_key="g")) == ("groq", "groq_spare", "rules")
+    chosen = Settings(groq_api_key="g", llm_chain=("groq_spare", "rules"))
+    assert chains.llm_order(chosen) == ("groq_spare", "rules")
+    assert set(chains.models(chosen)) == {(Stage.LLM, "groq_spare")}
+
+
 def test_another_voice_is_another_identity() -> None:
     settings = Settings(openai_instructions="Calme.")
     assert chains.voice_identity(settings, "openai") == "openai gpt-4o-mini-tts nova Calme."
@@ -68,12 +76,12 @@ def test_only_models_in_use_can_be_missed() -> None:
 
 
 def test_what_callers_are_likely_to_say_is_stressed_but_no_examples() -> None:
-    terms = chains.keyterms(script_file.load().recognition.prompt)
+    terms = clouds.keyterms(script_file.load().recognition.prompt)
     assert {"Oui", "Ma box internet", "Un technicien"} <= set(terms)
     assert not any(character.isdigit() for term in terms for character in term)
     assert not any("Marie" in term for term in terms)
-    assert len(chains.keyterms(". ".join(f"mot {chr(97 + i % 26)}{i}" for i in range(99)))) == 0
-    assert len(chains.keyterms(". ".join("x" * i for i in range(1, 99)))) == 50
+    assert len(clouds.keyterms(". ".join(f"mot {chr(97 + i % 26)}{i}" for i in range(99)))) == 0
+    assert len(clouds.keyterms(". ".join("x" * i for i in range(1, 99)))) == 50
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,9 @@ def test_what_callers_are_likely_to_say_is_stressed_but_no_examples() -> None:
     [
         ("STT_CHAIN", "deepgram,local", "deepgram needs DEEPGRAM_API_KEY"),
         ("TTS_CHAIN", "openai", "openai needs OPENAI_API_KEY"),
+        ("LLM_CHAIN", "groq,rules", "groq needs GROQ_API_KEY"),
+        ("LLM_CHAIN", "local", "some of groq, groq_spare, rules"),
+        ("GROQ_BASE_URL", "api.groq.com", "https://"),
         ("STT_CHAIN", "openai,local", "some of deepgram, local"),
         ("TTS_CHAIN", "local,local", "some of openai, deepgram, local"),
         ("DEEPGRAM_BASE_URL", "api.deepgram.com", "https://"),
@@ -95,6 +106,15 @@ def test_a_wrong_setting_is_named(name: str, value: str, says: str, tmp_path: An
     (fault,) = caught.value.faults
     assert fault.startswith(f"{name}=")
     assert says in fault
+
+
+def test_the_rules_come_last(tmp_path: Any) -> None:
+    (tmp_path / "settings").touch()
+    environ = {"VOICEBOT_ENV_FILE": str(tmp_path / "settings"), "GROQ_API_KEY": "g"}
+    for chain in ("groq", "rules,groq"):
+        with pytest.raises(SettingsError, match="must end with rules"):
+            load({**environ, "LLM_CHAIN": chain})
+    assert load({**environ, "LLM_CHAIN": "rules"}).llm_chain == ("rules",)
 
 
 def test_without_keys_no_kit_is_in_memory() -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from voicebot.chains import Clouds
+from voicebot.clouds import Clouds
 from voicebot.engines import Engines, PromptVoice
 from voicebot.prompts import PromptCache
 from voicebot.providers.interfaces import ProviderError, Stage
@@ -41,6 +41,7 @@ def engines(directory: Path, *voices: Voice) -> Engines:
     nothing = cast(Any, None)
     return Engines(
         stt=nothing,
+        llm=None,
         tts=nothing,
         prompts=prompt_voices[-1].cache,
         prompt_voices=prompt_voices,

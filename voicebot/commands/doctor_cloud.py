@@ -20,15 +20,24 @@ from voicebot.providers.prices import Prices
 from voicebot.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from voicebot import chains
+    from voicebot import clouds
 
-STAGES = {Stage.STT: "speech to text", Stage.TTS: "text to speech"}
-KIT_MODULES = {"deepgram": ("deepgram", "websockets"), "openai": ("openai", "aiohttp")}
+STAGES = {
+    Stage.STT: "speech to text",
+    Stage.LLM: "language model",
+    Stage.TTS: "text to speech",
+}
+KIT_MODULES = {
+    "deepgram": ("deepgram", "websockets"),
+    "groq": ("groq", "httpx"),
+    "groq_spare": ("groq", "httpx"),
+    "openai": ("openai", "aiohttp"),
+}
 LIVE_SECONDS = 30.0
 
 
 def speech(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    """Who listens and who speaks."""
+    """Who listens, who understands and who speaks."""
     from voicebot import chains  # here: a missing package must not end the report
 
     orders = {Stage.STT: chains.stt_order(settings), Stage.TTS: chains.tts_order(settings)}
@@ -41,18 +50,24 @@ def speech(settings: Settings, machine: Machine) -> Iterator[Finding]:
             )
         else:
             yield good(text)
-    if settings.groq_api_key:
+    minds = chains.llm_order(settings)
+    text = f"{STAGES[Stage.LLM]}: {', then '.join(minds)}"
+    if settings.groq_api_key and minds == (chains.RULES,):
         yield warning(
-            "GROQ_API_KEY is set, but this version asks no language model",
-            "nothing to do: rules understand what callers say",
+            f"{text}; GROQ_API_KEY is set, but LLM_CHAIN asks no model",
+            "set LLM_CHAIN=auto, or take the key out",
         )
+    else:
+        yield good(text)
 
 
 def kits(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """The packages of the clouds in use."""
     from voicebot import chains  # here, as above
 
-    used = {*chains.stt_order(settings), *chains.tts_order(settings)}
+    used = {
+        *chains.stt_order(settings), *chains.llm_order(settings), *chains.tts_order(settings),
+    }  # fmt: skip
     for name in KIT_MODULES.keys() & used:
         try:
             for module in KIT_MODULES[name]:
@@ -105,7 +120,7 @@ async def _live(settings: Settings) -> list[Finding]:
         await made.close()
 
 
-async def _asked(check: chains.Check) -> Finding:
+async def _asked(check: clouds.Check) -> Finding:
     loop = asyncio.get_running_loop()
     began = loop.time()
     text = f"{STAGES[check.stage]}: {check.provider}"

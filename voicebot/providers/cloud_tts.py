@@ -8,17 +8,15 @@ failure that another voice can still mend.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import numpy as np
 
 from voicebot.audio.pcm import SAMPLE_RATE, SAMPLE_WIDTH
 from voicebot.audio.resample import StreamResampler
-from voicebot.providers.errors import ProviderLateError
+from voicebot.providers.in_time import Asked, Limits, in_time
 from voicebot.providers.interfaces import ProviderError, Stage
 
 AUDIBLE = 330
@@ -27,18 +25,6 @@ LEAD_IN = 0.020
 """Seconds kept before it, so that the first consonant is whole."""
 CHECK_TEXT = "Oui."
 """What is synthesised to see whether a voice works, and to warm its connections."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds a sentence may take."""
-
-    first: float
-    """To the first audible sample."""
-    stall: float
-    """Between two pieces."""
-    whole: float
-    """In all."""
 
 
 class CloudTextToSpeech(ABC):
@@ -64,7 +50,7 @@ class CloudTextToSpeech(ABC):
         """Yield slin as it arrives. Raises ProviderError."""
         convert = _Converter(self.rate)
         heard = False
-        async with aclosing(self._in_time(text, convert)) as pieces:
+        async with aclosing(self._converted(text, convert)) as pieces:
             async for audio in pieces:
                 heard = True
                 yield audio
@@ -81,39 +67,17 @@ class CloudTextToSpeech(ABC):
         async for _ in self.synthesize(CHECK_TEXT):
             pass
 
-    async def _in_time(self, text: str, convert: _Converter) -> AsyncGenerator[bytes, None]:
-        """Converted audio, each piece in time."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._limits.whole
-        deadline = min(loop.time() + self._limits.first, end)
-        async with aclosing(self.request(text)) as pieces:
-            while True:
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        piece = await anext(pieces)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError as error:
-                    raise self._late(convert.begun) from error
-                except Exception as error:
-                    fault = self.explain(error)
-                    if fault is None:
-                        raise
-                    raise fault from error
+    async def _converted(self, text: str, convert: _Converter) -> AsyncGenerator[bytes, None]:
+        """Audio as it comes, each piece in time."""
+        asked = Asked(Stage.TTS, self.name, "audio", "a sentence")
+        source = in_time(
+            self.request(text), self._limits, asked, self.explain, lambda: convert.begun
+        )
+        async with aclosing(source) as pieces:
+            async for piece in pieces:
                 audio = convert.push(piece)
                 if audio:
                     yield audio
-                if convert.begun:
-                    deadline = min(loop.time() + self._limits.stall, end)
-
-    def _late(self, begun: bool) -> ProviderLateError:
-        what = (
-            f"did not finish a sentence in time (stalled for {self._limits.stall:g} s, or took "
-            f"{self._limits.whole:g} s)"
-            if begun
-            else f"sent no audio in {self._limits.first:g} s"
-        )
-        return ProviderLateError(Stage.TTS, self.name, f"{self.name} {what}")
 
 
 class _Converter:

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator
 
 from voicebot.audio.pcm import SAMPLE_RATE
 from voicebot.providers import deepgram_client
-from voicebot.providers.cloud_tts import CloudTextToSpeech, Limits
+from voicebot.providers.cloud_tts import CloudTextToSpeech
 from voicebot.providers.deepgram_client import DeepgramClient
+from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError
 
 

@@ -40,6 +40,23 @@ class KeyRefusedError(ProviderError):
         self.setting = setting
 
 
+class ModelGoneError(ProviderError):
+    """The provider does not have the model (any more): only another one in the settings helps."""
+
+    def __init__(self, stage: Stage, provider: str, reason: str) -> None:
+        super().__init__(
+            stage,
+            provider,
+            f"{provider} does not have the model ({reason}); choose another in the settings and "
+            "restart the service",
+            retryable=False,
+        )
+
+
+_GONE = ("model_decommissioned", "model_not_found")
+"""What the makers call it, whatever the HTTP status."""
+
+
 def of_status(
     stage: Stage,
     provider: str,
@@ -51,6 +68,8 @@ def of_status(
     """What the HTTP *status* of a refused request means; *setting* names the key."""
     if status in (401, 403):
         return KeyRefusedError(stage, provider, setting, f"{status} {reason}".strip())
+    if reason in _GONE:
+        return ModelGoneError(stage, provider, f"{status} {reason}")
     told = f"{provider} answered {status} {reason}".strip()
     if status == 429 or (status == 503 and retry_after is not None):
         return ProviderBusyError(stage, provider, told, retry_after=_seconds(retry_after))

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 import structlog
 
 from voicebot.providers.breaker import Circuit, CircuitBreaker
-from voicebot.providers.errors import KeyRefusedError, ProviderBusyError
+from voicebot.providers.errors import KeyRefusedError, ModelGoneError, ProviderBusyError
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.providers.sunset import Sunset
 from voicebot.telemetry.metrics import Metrics
@@ -87,6 +87,16 @@ class Gate:
             if was is not Circuit.LOCKED:
                 log.error(
                     "key refused", stage=self._stage, setting=error.setting, reason=str(error)
+                )
+        elif isinstance(error, ModelGoneError):
+            self._breaker.lock()
+            if was is not Circuit.LOCKED:
+                log.error(
+                    "model is gone",
+                    stage=self._stage,
+                    provider=self.provider,
+                    model=self.sunset.model,
+                    reason=str(error),
                 )
         else:
             retry_after = error.retry_after if isinstance(error, ProviderBusyError) else None

@@ -10,12 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import cast
+from typing import TypeVar, cast
+
+from prometheus_client import Histogram
 
 from voicebot.audio.pcm import seconds
 from voicebot.providers.errors import ProviderLateError
 from voicebot.providers.interfaces import (
     Expectation,
+    LanguageModel,
+    ModelRequest,
     ProviderError,
     SpeechStream,
     SpeechToText,
@@ -39,30 +43,57 @@ class InstrumentedTextToSpeech:
         self._meter = meter
 
     async def synthesize(self, text: str) -> AsyncIterator[bytes]:
-        began = time.monotonic()
-        outcome = "cancelled"
-        first = True
+        first = self._metrics.tts_first_audio.labels(self.name)
+        source = cast(AsyncGenerator[bytes, None], self._inner.synthesize(text))
         if self._meter is not None:
             self._meter.count(Unit.CHARACTERS, len(text))
+        async with aclosing(_counted(source, Stage.TTS, self.name, first, self._metrics)) as pieces:
+            async for audio in pieces:
+                if self._meter is not None:
+                    self._meter.count(Unit.SPEECH_SECONDS, seconds(audio))
+                yield audio
+
+
+class InstrumentedLanguageModel:
+    """A :class:`LanguageModel` that counts."""
+
+    def __init__(self, inner: LanguageModel, metrics: Metrics) -> None:
+        self.name = inner.name
+        self._inner = inner
+        self._metrics = metrics
+
+    async def answer(self, request: ModelRequest) -> AsyncIterator[str]:
+        first = self._metrics.llm_first_token.labels(self.name)
+        source = cast(AsyncGenerator[str, None], self._inner.answer(request))
+        async with aclosing(_counted(source, Stage.LLM, self.name, first, self._metrics)) as pieces:
+            async for text in pieces:
+                yield text
+
+
+T = TypeVar("T")
+
+
+async def _counted(
+    source: AsyncGenerator[T, None], stage: Stage, name: str, first: Histogram, metrics: Metrics
+) -> AsyncGenerator[T, None]:
+    """The pieces of *source*: one request, and how long the first of them took."""
+    began = time.monotonic()
+    outcome = "cancelled"
+    begun = False
+    try:
         # Else what a barge-in cancels would go on until the garbage collector finds it.
-        source = cast(AsyncGenerator[bytes, None], self._inner.synthesize(text))
-        try:
-            async with aclosing(source) as pieces:
-                async for audio in pieces:
-                    if first:
-                        first = False
-                        self._metrics.tts_first_audio.labels(self.name).observe(
-                            time.monotonic() - began
-                        )
-                    if self._meter is not None:
-                        self._meter.count(Unit.SPEECH_SECONDS, seconds(audio))
-                    yield audio
-            outcome = "ok"
-        except ProviderError as error:
-            outcome = _outcome(error)
-            raise
-        finally:
-            self._metrics.provider_requests.labels(Stage.TTS.value, self.name, outcome).inc()
+        async with aclosing(source) as pieces:
+            async for piece in pieces:
+                if not begun:
+                    begun = True
+                    first.observe(time.monotonic() - began)
+                yield piece
+        outcome = "ok"
+    except ProviderError as error:
+        outcome = _outcome(error)
+        raise
+    finally:
+        metrics.provider_requests.labels(stage.value, name, outcome).inc()
 
 
 def _outcome(error: ProviderError) -> str:

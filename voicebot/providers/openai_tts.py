@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from voicebot.providers.cloud_tts import CloudTextToSpeech, Limits
+from voicebot.providers.cloud_tts import CloudTextToSpeech
 from voicebot.providers.errors import of_status
+from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS
 

@@ -14,13 +14,17 @@ from datetime import UTC, date, datetime
 NOTICE_DAYS = 60
 """How long before the date an operator is told."""
 
-#: Source: the deprecation notice in openai-python 3.54, ``resources/audio/speech.py``.
+#: Sources: the deprecation notice in openai-python 3.54, ``resources/audio/speech.py``; Groq's mail
+#: about its free and developer plans, quoted in karthink/gptel#1478 (enterprise contracts may keep
+#: them longer).
 KNOWN: Mapping[str, date] = {
     "tts-1": date(2027, 1, 6),
     "tts-1-hd": date(2027, 1, 6),
     "gpt-4o-mini-tts": date(2027, 1, 6),
     "gpt-4o-mini-tts-2025-03-20": date(2027, 1, 6),
     "gpt-4o-mini-tts-2025-12-15": date(2027, 1, 6),
+    "llama-3.3-70b-versatile": date(2026, 8, 16),
+    "llama-3.1-8b-instant": date(2026, 8, 16),
 }
 
 

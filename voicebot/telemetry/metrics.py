@@ -41,7 +41,7 @@ TURN_OUTCOMES = ("answered", "interrupted", "no_input", "no_match", "failed")
 STAGES = ("endpointing", "llm", "tts", "playout")
 PROVIDERS: Mapping[str, Sequence[str]] = {
     "stt": ("local", "deepgram"),
-    "llm": ("groq",),
+    "llm": ("groq", "groq_spare"),
     "tts": ("local", "deepgram", "openai"),
 }
 """Names of the providers there are in each stage, used or not."""
@@ -82,6 +82,7 @@ class Metrics(Instruments):
         self._turn_metrics()
         self._provider_metrics(providers)
         self._use_metrics(providers)
+        self._model_metrics(providers.get("llm", ()))
         self._audio_metrics()
         self._worker_metrics()
         self._storage_metrics()
@@ -199,13 +200,21 @@ class Metrics(Instruments):
         self.provider_hedges = self._counter(
             "voicebot_provider_hedges",
             "Second requests sent because the first was slow: paid for, and won or lost.",
-            stage=("tts",),
+            stage=("llm", "tts"),
             outcome=("won", "lost"),
         )
         self.prompt_cache = self._counter(
             "voicebot_prompt_cache_lookups",
             "Sentences looked up among the rendered prompts.",
             result=("hit", "miss"),
+        )
+
+    def _model_metrics(self, models: Sequence[str]) -> None:
+        self.llm_first_token = self._histogram(
+            "voicebot_llm_first_token_seconds",
+            "From asking the language model to its first words, head of the reply included.",
+            STAGE_BUCKETS,
+            provider=models,
         )
 
     def _use_metrics(self, providers: Mapping[str, Sequence[str]]) -> None:
@@ -216,7 +225,8 @@ class Metrics(Instruments):
         )
         self.llm_tokens = self._counter(
             "voicebot_llm_tokens",
-            "Tokens of language models; input does not include the cached ones.",
+            "Tokens of language models; input does not include the cached ones. Estimated for a "
+            "request that was cut off.",
             provider=_clouds(providers, "llm"),
             direction=("input", "cached", "output"),
         )

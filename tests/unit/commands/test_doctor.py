@@ -106,8 +106,14 @@ def refuse(name: str) -> None:
         (doctor_checks.directories, {}, {"record_calls": False}, "✓✓", "MODELS_DIR"),
         (doctor_checks.disk, {"free_bytes": lambda p: 5 * 10**9}, {}, "!", "5 GB"),
         (doctor_checks.disk, {"free_bytes": lambda p: 5 * 10**8}, {}, "✗", "RECORDINGS_DIR"),
-        (doctor_cloud.speech, {}, {"groq_api_key": "s3cret"}, "✓✓!", "GROQ_API_KEY"),
-        (doctor_cloud.speech, {}, {"stt_chain": ("deepgram",)}, "!✓", "STT_CHAIN"),
+        (
+            doctor_cloud.speech,
+            {},
+            {"groq_api_key": "s3cret", "llm_chain": ("rules",)},
+            "✓✓!",
+            "LLM_CHAIN=auto",
+        ),
+        (doctor_cloud.speech, {}, {"stt_chain": ("deepgram",)}, "!✓✓", "STT_CHAIN"),
         (
             doctor_cloud.kits,
             {"import_module": refuse},
@@ -227,16 +233,21 @@ def test_a_journal_that_cannot_be_reached_is_a_fault(
 def test_clouds_are_named_in_the_order_in_which_they_are_asked(
     settings: Callable[..., Settings],
 ) -> None:
-    keys = {"deepgram_api_key": "s3cret", "openai_api_key": "s3cret"}
+    keys = {
+        "deepgram_api_key": "s3cret",
+        "groq_api_key": "s3cret",
+        "openai_api_key": "s3cret",
+    }
     findings = list(doctor_cloud.speech(settings(**keys), healthy()))
     assert [finding.text for finding in findings] == [
         "speech to text: deepgram, then local",
         "text to speech: openai, then deepgram, then local",
+        "language model: groq, then groq_spare, then rules",
     ]
     never = ("gpt-4o-mini-tts=never",)
     found = doctor_cloud.sunsets(settings(**keys, model_sunsets=never), healthy())
-    assert marks(found) == "✓✓✓"
-    assert marks(doctor_cloud.kits(settings(**keys), healthy())) == "✓✓"
+    assert marks(found) == "✓✓✓✓✓"
+    assert marks(doctor_cloud.kits(settings(**keys), healthy())) == "✓✓✓✓"
 
 
 def test_without_clouds_none_is_asked(settings: Callable[..., Settings]) -> None:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import virtual_time
-from voicebot.providers.cloud_tts import CloudTextToSpeech, Limits
+from voicebot.providers.cloud_tts import CloudTextToSpeech
 from voicebot.providers.errors import ProviderLateError
+from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError, Stage
 
 
