@@ -168,7 +168,8 @@ class Settings:
         "DEEPGRAM_BASE_URL", "https://api.deepgram.com", _url, "URL",
         "Deepgram's address. In Europe: https://api.eu.deepgram.com.", group="speech")  # fmt: skip
     deepgram_model: str = _setting(
-        "DEEPGRAM_MODEL", "nova-3", _text, "", "The model that listens.",
+        "DEEPGRAM_MODEL", "nova-3", _text, "",
+        "The model that listens; flux-general-multi also guesses when a turn is over.",
         group="speech")  # fmt: skip
     deepgram_voice: str = _setting(
         "DEEPGRAM_VOICE", "aura-2-agathe-fr", _text, "", "The model that speaks.",

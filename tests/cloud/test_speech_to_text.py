@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import structlog
@@ -15,6 +16,13 @@ from voicebot.providers.interfaces import ProviderError
 
 Play = Callable[..., None]
 LISTEN = Service.LISTEN
+MODELS = ["nova-3", "flux-general-multi"]
+
+
+@pytest.fixture(params=MODELS)
+def play(request: pytest.FixtureRequest, play: Play) -> Play:
+    """Every story with both of Deepgram's protocols."""
+    return partial(play, DEEPGRAM_MODEL=request.param)
 
 
 def same(one: str, other: str) -> bool:
@@ -199,5 +207,41 @@ def test_a_wrong_setting_is_found_by_the_check(play: Play) -> None:
         await stand.emulator.inject(Fault(LISTEN, Kind.RETIRED, moment=Moment.CONNECT))
         with pytest.raises(ProviderError, match="check the model"):
             await check.try_it()
+
+    play(story)
+
+
+def test_flux_guesses_before_it_is_asked_and_no_guess_is_an_answer(
+    play: Play, spoken: dict[str, bytes]
+) -> None:
+    async def story(stand: Stand) -> None:
+        (text, pcm), *_ = spoken.items()
+        stream = stand.call()
+        stream.speech_started()
+        for start in range(0, len(pcm), 320):
+            stream.push(pcm[start : start + 320])
+            await asyncio.sleep(0.002)
+        for _ in range(25):  # half a second of silence in which nobody asks
+            stream.push(bytes(320))
+            await asyncio.sleep(0.02)
+        guesses = [one for one in stand.transcripts if one.early]
+        flux = stand.settings.deepgram_model.startswith("flux")
+        assert [same(one.text, text) for one in guesses] == ([True] if flux else [])
+        assert stand.requests("stt", "deepgram", "ok") == 0
+        stream.speech_paused(1)
+        await until(lambda: any(not one.early for one in stand.transcripts), 5, "words")
+        assert stand.transcripts[-1].pause == 1
+        assert same(stand.transcripts[-1].text, text)
+        assert stand.requests("stt", "deepgram", "ok") == 1
+
+    play(story)
+
+
+def test_noise_is_answered_by_no_words(play: Play) -> None:
+    async def story(stand: Stand) -> None:
+        said, took = await stand.say(bytes(24_000))
+        assert said == ""
+        assert took < 0.8
+        assert stand.requests("stt", "deepgram", "ok") == 1
 
     play(story)

@@ -61,7 +61,7 @@ def test_an_eager_end_is_taken_back_when_the_caller_goes_on() -> None:
     assert events(call) == [
         "StartOfTurn", "EagerEndOfTurn", "TurnResumed", "EagerEndOfTurn", "EndOfTurn",
     ]  # fmt: skip
-    assert {m["turn_index"] for m in call.of("TurnInfo")} == {0}
+    assert {m["turn_index"] for m in call.of("TurnInfo") if m["transcript"]} == {0}
 
 
 def test_words_that_stop_at_a_comma_are_not_the_end() -> None:
@@ -134,3 +134,23 @@ def test_a_client_that_leaves_is_let_go() -> None:
 def test_options_that_the_service_refuses_are_refused(query: dict[str, str]) -> None:
     with pytest.raises(OptionError):
         stream(**query)
+
+
+def test_updates_come_whether_there_is_a_turn_or_not() -> None:
+    """ "For approximately every 0.25 seconds of transcribed audio, regardless": their words."""
+    call = stream()
+    call.send(silence(2.0))
+    told = call.of("TurnInfo")
+    assert {m["event"] for m in told} == {"Update"}
+    assert len(told) in (7, 8)
+    assert all(m["transcript"] == "" for m in told)
+
+
+def test_a_client_that_ends_turns_itself_is_left_to_it() -> None:
+    call = stream(eot_threshold="1.0", eager_eot_threshold="0.4", eot_timeout_ms="5000")
+    call.send(voice(1.0) + silence(3.0))
+    assert events(call) == ["StartOfTurn", "EagerEndOfTurn"]
+    call.say('{"type": "ForceEndTurn"}')
+    call.send(silence(1.0))
+    assert events(call)[-1] == "EndOfTurn"
+    assert [m["trigger"] for m in call.of("TurnInfo") if m["event"] == "EndOfTurn"] == ["manual"]

@@ -240,7 +240,7 @@ class CallSession:
                 self._on_end_of_turn(event, now)
 
     def _on_transcript(self, transcript: Transcript) -> None:
-        if self._closed:
+        if self._closed or transcript.early:
             return
         completeness = self._machine.completeness(transcript.text, transcript.yes)
         if self._hearing.turns.transcript(transcript.pause, completeness):

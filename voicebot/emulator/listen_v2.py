@@ -24,7 +24,7 @@ from voicebot.emulator.listening import (
     Wait,
     message,
 )
-from voicebot.emulator.options import OptionError, V2Options
+from voicebot.emulator.options import NEVER, OptionError, V2Options
 from voicebot.emulator.words import Words, joined
 
 UPDATE_EVERY: Final = 0.25
@@ -42,6 +42,8 @@ class _End:
     after: float
     """Seconds of silence from ``since``."""
     eager_after: float | None
+    noise_after: float
+    """The same, if it turns out that there were no words."""
     trigger: str = "model"
     manual: bool = False
     words: Words | None = None
@@ -74,7 +76,12 @@ class ListenV2(Listening):
         ear = self.ear
         if ear.began is not None and self._began is None:
             self._began = self._update_at = ear.began
-        if self._began is None or (self._end is not None and self._end.manual):
+        if self._began is None:
+            if ear.position - self._update_at >= UPDATE_EVERY:
+                self._update_at = ear.position
+                self._tell("Update", 0.01)  # of no turn: so far it has heard nothing
+            return
+        if self._end is not None and self._end.manual:
             return
         if sound and self._end is not None:
             self._end = None
@@ -93,10 +100,11 @@ class ListenV2(Listening):
 
     def _expect(self, now: float) -> None:
         delay = self.latency.draw(Step.LISTEN_FINAL)
-        delay *= max(0.5, 1 + 2 * (self._thresholds.eot - 0.7))
+        delay *= max(0.5, 1 + 2 * (min(self._thresholds.eot, 0.9) - 0.7))
         eager = None if self._thresholds.eager is None else EAGER_SHARE * delay
         until = min(self.ear.last_sound + TAIL, self.ear.position)
-        self._end = _End(self.ask(until, final=True), self.sound_at, delay, eager)
+        after = self._thresholds.timeout if self._thresholds.eot >= NEVER else delay
+        self._end = _End(self.ask(until, final=True), self.sound_at, after, eager, delay)
 
     # -- what is answered -------------------------------------------------------------------
 
@@ -121,7 +129,7 @@ class ListenV2(Listening):
         end = self._end
         if end is not None and end.words is not None:
             silence = self.ear.silence
-            if not end.words and self._silent_for(end.after):
+            if not end.words and self._silent_for(end.noise_after):
                 self._over()  # a noise: there never was a turn
             elif (
                 end.eager_after is not None
@@ -152,6 +160,7 @@ class ListenV2(Listening):
         self.ear.end(self.ear.position if self._end.manual else self.ear.last_sound + TAIL)
         self._turn += self._started
         self._began = self._end = self._update = None
+        self._update_at = self.ear.position
         self._started = self._eager = False
         self._words = ()
 
@@ -250,6 +259,11 @@ class ListenV2(Listening):
         if not self._started and event != "StartOfTurn":
             self._inform("StartOfTurn", 0.05)
         self._started = True
+        self._tell(event, trust, wait=wait, trigger=trigger)
+
+    def _tell(
+        self, event: str, trust: float, *, wait: Wait | None = None, trigger: str | None = None
+    ) -> None:
         words = [
             {
                 "word": word.text,

@@ -126,6 +126,9 @@ def v1(query: Query) -> V1Options:
     )
 
 
+NEVER: Final = 1.0  #: eot_threshold of a client that ends turns itself
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """When Flux takes a turn for over."""
@@ -137,8 +140,8 @@ class Thresholds:
 
     def check(self) -> None:
         """Raises OptionError."""
-        if not 0.5 <= self.eot <= 0.9:
-            raise OptionError("eot_threshold must be from 0.5 to 0.9")
+        if not 0.5 <= self.eot <= 0.9 and self.eot != NEVER:
+            raise OptionError("eot_threshold must be from 0.5 to 0.9, or 1.0")
         if self.eager is not None and not 0.3 <= self.eager <= self.eot:
             raise OptionError("eager_eot_threshold must be from 0.3 to eot_threshold")
         if not 0.5 <= self.timeout <= 10:

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from voicebot.audio.pcm import SAMPLE_RATE
+from voicebot.providers import deepgram_flux
 from voicebot.providers.errors import of_status
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS
@@ -80,6 +81,32 @@ class DeepgramClient:
             keyterm=list(keyterms) or None,
             mip_opt_out=keep_private,
             tag=call_id,
+        )
+        return socket
+
+    def listen_for_turns(
+        self,
+        *,
+        call_id: str,
+        model: str,
+        language: str,
+        keyterms: Sequence[str],
+        keep_private: bool,
+    ) -> AbstractAsyncContextManager[Any]:
+        """The same by Flux, their second protocol. Only its multilingual model takes a hint."""
+        hint = {"language_hint": [language]} if model.endswith("-multi") else {}
+        socket: AbstractAsyncContextManager[Any] = self._sdk.listen.v2.connect(
+            model=model,
+            encoding="linear16",
+            sample_rate=SAMPLE_RATE,
+            eot_threshold=deepgram_flux.THRESHOLD,
+            eager_eot_threshold=deepgram_flux.EAGER_THRESHOLD,
+            eot_timeout_ms=deepgram_flux.TIMEOUT_MS,
+            numerals="true",
+            keyterm=list(keyterms) or None,
+            mip_opt_out=keep_private,
+            tag=call_id,
+            **hint,
         )
         return socket
 
@@ -156,11 +183,13 @@ def _socket_url(base_url: str) -> str:
 
 def _replace_connect() -> None:
     """Give the kit our way to connect. Idempotent."""
-    import deepgram.listen.v1.client as kit
+    import deepgram.listen.v1.client
+    import deepgram.listen.v2.client
     from websockets.asyncio.client import connect
 
     name = "websockets_client_connect"
-    if not hasattr(kit, name):
+    kits = (deepgram.listen.v1.client, deepgram.listen.v2.client)
+    if not all(hasattr(kit, name) for kit in kits):
         raise ProviderError(
             Stage.STT,
             NAME,
@@ -183,4 +212,5 @@ def _replace_connect() -> None:
             proxy=None,
         )
 
-    setattr(kit, name, our_connect)
+    for kit in kits:
+        setattr(kit, name, our_connect)

@@ -2,8 +2,10 @@
 
 One connection a call, opened when the call begins. Only turns are sent (with their pre-roll), so
 nothing between them costs money or ends up in a transcript. At a pause we ask for everything to be
-made final; the pause is answered with the finals of the turn joined. Their own end-of-speech
-detection is off, and nothing waits for it.
+made final; the pause is answered with what was said in the turn. Their own end-of-speech
+detection is off, and nothing waits for it. Their two protocols differ in what they tell (see
+:class:`~voicebot.providers.deepgram_turn.TurnWords`) and in how it is asked for; Flux takes no
+KeepAlive (pings do), and it tells when it guesses that a turn is over.
 
 A stream lives as long as its connection. It reports the first fault, once, and is of no use
 afterwards: to open another, and to send it what the caller has said, is the chain's task
@@ -15,24 +17,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from voicebot.audio.pcm import BYTES_PER_SECOND, seconds
 from voicebot.providers import deepgram_client
 from voicebot.providers.deepgram_client import NAME, DeepgramClient
-from voicebot.providers.deepgram_turn import FinalWords, Segment
+from voicebot.providers.deepgram_flux import FluxWords
+from voicebot.providers.deepgram_turn import FinalWords, TurnWords
 from voicebot.providers.errors import ProviderLateError
 from voicebot.providers.interfaces import Expectation, ProviderError, Stage, Transcript
 from voicebot.providers.prices import Unit
 from voicebot.providers.turn_audio import LONGEST_TURN, TurnAudio
 from voicebot.providers.usage import Meter
 
-BATCH = 0.06
-"""Seconds of audio in one message. Each message costs 25 us of the loop; at a pause the rest goes
-at once, so batching delays nothing that is waited for."""
-_BATCH_BYTES = round(BATCH * BYTES_PER_SECOND)
 KEEP_ALIVE = 4.0
 """Seconds without audio after which we say that we are there; Deepgram hangs up after 10."""
 QUIET = 4.0
@@ -41,7 +41,39 @@ about once a second."""
 MOST_UNSENT = LONGEST_TURN + 2.0
 """Seconds of audio that may wait to be sent: a whole turn, when it is sent a second time."""
 
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What one of their protocols does in its own way. *socket* is the kit's."""
+
+    new_words: Callable[[], TurnWords]
+    batch: float
+    """Seconds of audio in one message. Each message costs 25 us of the loop; at a pause the rest
+    goes at once, so batching delays nothing that is waited for."""
+    ask: Callable[[Any], Awaitable[None]]
+    """Wish that everything sent so far be made final."""
+    keep_alive: Callable[[Any], Awaitable[None]] | None
+
+
+NOVA = Dialect(
+    new_words=FinalWords,
+    batch=0.06,
+    ask=lambda socket: socket.send_finalize(),
+    keep_alive=lambda socket: socket.send_keep_alive(),
+)
+FLUX = Dialect(
+    new_words=FluxWords,
+    batch=0.08,  # "strongly recommended" (their documentation)
+    ask=lambda socket: socket.send_force_end_turn(),
+    keep_alive=None,
+)
+
 Connect = Callable[[str], AbstractAsyncContextManager[Any]]
+
+
+def is_flux(model: str) -> bool:
+    """Whether *model* speaks the second protocol."""
+    return model.startswith("flux-")
 
 
 class DeepgramSpeechToText:
@@ -62,9 +94,11 @@ class DeepgramSpeechToText:
     ) -> None:
         self._timeout = timeout
         self._meter = meter
+        self._dialect = FLUX if is_flux(model) else NOVA
+        listen = client.listen_for_turns if is_flux(model) else client.listen
 
         def connect(call_id: str) -> AbstractAsyncContextManager[Any]:
-            return client.listen(
+            return listen(
                 call_id=call_id,
                 model=model,
                 language=language,
@@ -81,6 +115,7 @@ class DeepgramSpeechToText:
         on_error: Callable[[ProviderError], None],
     ) -> DeepgramSpeechStream:
         return DeepgramSpeechStream(
+            self._dialect,
             self._connect,
             call_id,
             on_transcript,
@@ -106,6 +141,7 @@ class DeepgramSpeechStream:
 
     def __init__(
         self,
+        dialect: Dialect,
         connect: Connect,
         call_id: str,
         on_transcript: Callable[[Transcript], None],
@@ -114,6 +150,8 @@ class DeepgramSpeechStream:
         timeout: float,
         meter: Meter,
     ) -> None:
+        self._dialect = dialect
+        self._batch_bytes = round(dialect.batch * BYTES_PER_SECOND)
         self._connect = connect
         self._meter = meter
         self._on_transcript = on_transcript
@@ -125,7 +163,7 @@ class DeepgramSpeechStream:
         self._outbox: deque[bytes | None] = deque()  # None asks for the finals
         self._unsent = 0  # bytes in the outbox
         self._wake = asyncio.Event()
-        self._words = FinalWords()
+        self._words = dialect.new_words()
         self._pause: int | None = None
         self._paused_at = 0.0
         self._late: asyncio.TimerHandle | None = None
@@ -194,7 +232,7 @@ class DeepgramSpeechStream:
         self._unsent += len(pcm)
         if self._unsent > MOST_UNSENT * BYTES_PER_SECOND:
             self._fail(ProviderLateError(Stage.STT, NAME, f"{NAME} takes no audio"))
-        elif self._unsent >= _BATCH_BYTES:
+        elif self._unsent >= self._batch_bytes:
             self._wake.set()
 
     async def _write(self, socket: Any) -> None:
@@ -203,7 +241,8 @@ class DeepgramSpeechStream:
                 async with asyncio.timeout(KEEP_ALIVE):
                     await self._wake.wait()
             except TimeoutError:
-                await socket.send_keep_alive()
+                if self._dialect.keep_alive is not None:
+                    await self._dialect.keep_alive(socket)
                 continue
             self._wake.clear()
             while self._outbox:
@@ -213,7 +252,7 @@ class DeepgramSpeechStream:
                     self._meter.count(Unit.AUDIO_SECONDS, seconds(pcm))
                 if self._outbox and self._outbox[0] is None:
                     self._outbox.popleft()
-                    await socket.send_finalize()
+                    await self._dialect.ask(socket)
 
     def _take_audio(self) -> bytes:
         """What may go in one message: up to the next wish for finals."""
@@ -247,12 +286,10 @@ class DeepgramSpeechStream:
             self._fail(ProviderError(Stage.STT, NAME, message, retryable=True))
 
     def _on_message(self, message: Any) -> None:
-        """Anything may come: what we do not know, or lacks a part, is passed over."""
         self._heard_from = self._loop.time()
-        segment = Segment.of(message)
-        if segment is None:
-            return
-        self._words.take(segment)
+        guess = self._words.take(message)
+        if guess and self._audio.in_turn and not self._over:
+            self._on_transcript(Transcript(guess, 0, 0.0, early=True))
         if self._pause is not None:
             self._answer_if_known(self._pause)
 

@@ -8,11 +8,50 @@ says so (``from_finalize``), "but it is not guaranteed if there is no significan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 TAIL = 0.15
 """Seconds before a pause that hold no words for certain: the hangover of our VAD is longer."""
+
+
+class TurnWords(Protocol):
+    """What is known of the caller's turn, on one connection. Times are seconds of audio sent on it.
+
+    One for each of Deepgram's two protocols.
+    """
+
+    def sent(self, seconds: float) -> None:
+        """So much more audio has been sent, or will be before anything asked for later."""
+
+    def begin_turn(self) -> None: ...
+
+    def ask(self) -> None:
+        """Everything sent so far has been asked for."""
+
+    def take(self, message: Any) -> str | None:
+        """A message of the kit has come; text if it says that the turn may well be over, with the
+        words so far. Anything may come: what is not known, or lacks a part, is passed over."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether everything up to the latest wish is known."""
+
+    @property
+    def text(self) -> str:
+        """What was said in this turn."""
+
+    @property
+    def confidence(self) -> float:
+        """0 to 1; 0 if there are no words."""
+
+
+def confidence_of(words: Sequence[Any]) -> float:
+    """The mean of what is said of each word; 0 if nothing is."""
+    values = [getattr(word, "confidence", None) for word in words]
+    known = [float(value) for value in values if isinstance(value, int | float)]
+    return sum(known) / len(known) if known else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +93,7 @@ def _numbers(*values: Any) -> bool:
 
 
 class FinalWords:
-    """One connection's. Times are seconds of audio sent on it."""
+    """One connection's :class:`TurnWords`, for the protocol with segments (nova)."""
 
     def __init__(self) -> None:
         self._sent = 0.0
@@ -66,7 +105,6 @@ class FinalWords:
         self._segments: list[Segment] = []
 
     def sent(self, seconds: float) -> None:
-        """So much more audio has been sent, or will be before anything asked for later."""
         self._sent += seconds
 
     def begin_turn(self) -> None:
@@ -75,11 +113,16 @@ class FinalWords:
         self._segments.clear()
 
     def ask(self) -> None:
-        """Finals of everything sent so far have been asked for."""
         self._asked_at = self._sent
         self._asked += 1
 
-    def take(self, segment: Segment) -> None:
+    def take(self, message: Any) -> str | None:
+        segment = Segment.of(message)
+        if segment is not None:
+            self.take_final(segment)
+        return None
+
+    def take_final(self, segment: Segment) -> None:
         """A final segment has come; one of an earlier turn only counts as an answer."""
         self._answers += segment.asked_for
         self._covered = max(self._covered, segment.end)
@@ -88,19 +131,17 @@ class FinalWords:
 
     @property
     def answered(self) -> bool:
-        """Whether everything up to the latest wish is final."""
         if self._asked_at is None:
             return False
         return self._answers >= self._asked or self._covered >= self._asked_at - TAIL
 
     @property
     def text(self) -> str:
-        """What was said in this turn."""
         return " ".join(segment.text for segment in self._segments)
 
     @property
     def confidence(self) -> float:
-        """0 to 1, by the length of the segments; 0 if there are no words."""
+        """By the length of the segments."""
         length = sum(len(segment.text) for segment in self._segments)
         weighted = sum(len(segment.text) * segment.confidence for segment in self._segments)
         return weighted / length if length else 0.0

@@ -181,6 +181,10 @@ class FallbackSpeechStream:
             stream.speech_paused(self._pause)
 
     def _take(self, result: Transcript) -> None:
+        if result.early:
+            if not self._over:
+                self._on_transcript(result)
+            return
         self._links[self._position].gate.answered()
         self._owes_report = False
         self._opened = 1

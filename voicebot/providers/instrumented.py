@@ -117,7 +117,8 @@ class InstrumentedSpeechToText:
         stream = _InstrumentedStream(self.name, self._metrics)
 
         def transcript(result: Transcript) -> None:
-            stream.answered()
+            if not result.early:
+                stream.answered()
             on_transcript(result)
 
         def error(failure: ProviderError) -> None:

@@ -54,6 +54,9 @@ class Transcript:
     """For ``Expectation.YES_NO``: the engine's own verdict, ``None`` if it has none."""
     audio_seconds: float = 0.0
     compute_seconds: float = 0.0
+    early: bool = False
+    """Nobody asked, and it answers no pause (which is 0): the engine guesses that the turn is over
+    with these words. Good enough to begin thinking, not to answer by."""
 
 
 class SpeechStream(Protocol):

@@ -66,10 +66,10 @@ def test_the_finals_of_a_turn_are_joined() -> None:
     words = FinalWords()
     words.begin_turn()
     words.sent(4.0)
-    words.take(final(0.0, 3.0, "j'ai un problème", 0.8))
+    words.take_final(final(0.0, 3.0, "j'ai un problème", 0.8))
     words.ask()
     assert not words.answered
-    words.take(final(3.0, 4.0, "internet", 0.6, asked_for=True))
+    words.take_final(final(3.0, 4.0, "internet", 0.6, asked_for=True))
     assert words.answered
     assert words.text == "j'ai un problème internet"
     assert 0.6 < words.confidence < 0.8
@@ -79,7 +79,7 @@ def test_a_final_that_reaches_to_the_pause_answers_it_without_being_asked() -> N
     words = FinalWords()
     words.begin_turn()
     words.sent(2.0)
-    words.take(final(0.0, 1.9, "oui"))
+    words.take_final(final(0.0, 1.9, "oui"))
     words.ask()
     assert words.answered
 
@@ -91,9 +91,9 @@ def test_the_answer_to_an_earlier_pause_does_not_answer_a_later_one() -> None:
     words.ask()
     words.sent(1.0)
     words.ask()
-    words.take(final(0.0, 1.0, "zéro six", asked_for=True))
+    words.take_final(final(0.0, 1.0, "zéro six", asked_for=True))
     assert not words.answered
-    words.take(final(1.0, 2.0, "douze", asked_for=True))
+    words.take_final(final(1.0, 2.0, "douze", asked_for=True))
     assert words.answered
     assert words.text == "zéro six douze"
 
@@ -104,10 +104,10 @@ def test_words_of_the_turn_before_are_not_said_twice() -> None:
     words.sent(2.0)
     words.begin_turn()
     words.sent(1.0)
-    words.take(final(0.0, 2.0, "non"))
+    words.take_final(final(0.0, 2.0, "non"))
     words.ask()
     assert not words.answered
-    words.take(final(2.0, 3.0, "oui", asked_for=True))
+    words.take_final(final(2.0, 3.0, "oui", asked_for=True))
     assert words.text == "oui"
 
 
@@ -122,7 +122,7 @@ def test_every_word_is_heard_once_however_the_audio_is_cut(pieces: list[float], 
             words.sent(piece)
             number += 1
             expected.append(str(number))
-            words.take(final(position, position + piece, str(number)))
+            words.take_final(final(position, position + piece, str(number)))
             position += piece
         words.ask()
         assert words.answered
