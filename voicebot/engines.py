@@ -31,6 +31,7 @@ from voicebot.providers.interfaces import (
 )
 from voicebot.providers.prices import Prices
 from voicebot.telemetry.metrics import Metrics
+from voicebot.workers.jobs import Call
 from voicebot.workers.layout import CoreLayout, layout
 from voicebot.workers.pool import WorkerPool
 
@@ -116,9 +117,9 @@ async def start(
     )
     weights = SileroWeights.load(paths.vad)
     if settings.embedded_engine:
-        embedded, pool = _embedded(paths, script, cores, metrics)
+        embedded, pool = _embedded(settings, paths, script, cores, metrics)
     else:
-        embedded, pool = None, WorkerPool(cores.workers, metrics)
+        embedded, pool = None, _pool(settings, cores, metrics)
     made = await asyncio.to_thread(
         chains.clouds, settings, script.language, script.recognition.prompt, prices, metrics
     )
@@ -162,15 +163,27 @@ class _Embedded:
     prompt_voice: TextToSpeech
 
 
+def _pool(
+    settings: Settings, cores: CoreLayout, metrics: Metrics, warm: Sequence[Call] = ()
+) -> WorkerPool:
+    return WorkerPool(
+        cores.workers, metrics, warm=warm, most_memory=settings.worker_memory * 1_000_000
+    )
+
+
 def _embedded(
-    paths: models.ModelPaths, script: Script, cores: CoreLayout, metrics: Metrics
+    settings: Settings,
+    paths: models.ModelPaths,
+    script: Script,
+    cores: CoreLayout,
+    metrics: Metrics,
 ) -> tuple[_Embedded, WorkerPool]:
     """The offline engine, and the workers that have it loaded."""
     voice = local_tts.make_voice(
         paths, script.voice, language=script.language, pronunciations=script.pronunciations
     )
     warm = (local_stt.warm_call(paths.whisper), local_tts.warm_call(voice))
-    pool = WorkerPool(cores.workers, metrics, warm=warm)
+    pool = _pool(settings, cores, metrics, warm)
     stt = local_stt.LocalSpeechToText(
         pool,
         paths.whisper,

@@ -90,7 +90,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_the_call_goes_on(
 
     (replaced,) = service.logged("worker replaced")
     assert replaced["core"] == first["core"]
-    assert service.count("worker_restarts_total") == 1
+    assert service.count("worker_restarts_total", reason="died") == 1
 
 
 def journaled(service: ServiceInstance, call_id: uuid.UUID, outcome: str = "caller_hangup") -> bool:

@@ -66,3 +66,19 @@ def crash_first(path: str) -> str:
 
 def fail(said: str) -> None:
     raise ValueError(said)
+
+
+_kept: list[bytes] = []
+
+
+def keep(size: int) -> int:
+    """Hold *size* bytes more for good, as a leak does."""
+    _kept.append(b"\1" * size)
+    return os.getpid()
+
+
+def eat() -> None:
+    """Hold ever more, slowly enough not to trouble the machine that this is tested on."""
+    while True:
+        keep(4_000_000)
+        time.sleep(0.02)

@@ -276,7 +276,16 @@ class Metrics(Instruments):
 
     def _worker_metrics(self) -> None:
         self.worker_restarts = self._counter(
-            "voicebot_worker_restarts", "Worker processes that died or hung and were replaced."
+            "voicebot_worker_restarts",
+            "Worker processes that died, hung or held too much memory, and were replaced.",
+            reason=("died", "hung", "memory"),
+        )
+        # Which cores there are is known only at start.
+        self.worker_memory = self._gauge_of(
+            "voicebot_worker_memory_bytes",
+            "Resident memory of the worker on each core, after its last job.",
+            ("cpu",),
+            (),
         )
         jobs = ("transcribe", "synthesize")
         self.worker_jobs = self._counter(

@@ -15,11 +15,14 @@ import socket
 import sys
 import time
 import traceback
+from contextlib import suppress
+from pathlib import Path
 
 from voicebot.workers.channel import Raised, Returned, Unpacker, pack
 from voicebot.workers.jobs import Call
 
 NICENESS = 5  #: the event loop and Asterisk go first, nightly work (nice 10 and more) last
+_OOM_SCORE = 500  #: more than its parent's: of 1000 as the kernel counts
 _PR_SET_PDEATHSIG = 1  # linux: include/uapi/linux/prctl.h
 
 
@@ -43,6 +46,10 @@ def _settle(core: int, parent: int) -> None:
         sys.exit()
     os.sched_setaffinity(0, {core})
     os.nice(NICENESS)
+    with suppress(OSError):  # where memory runs out, a worker can be replaced: a call cannot
+        file = Path("/proc/self/oom_score_adj")
+        score = int(file.read_text(encoding="ascii")) + _OOM_SCORE
+        file.write_text(str(min(score, 1000)), encoding="ascii")
 
 
 def perform(call: Call) -> Returned | Raised:

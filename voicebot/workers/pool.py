@@ -5,10 +5,13 @@ loop: speech recognition, synthesis, transcoding. A crash or a hang in there is 
 job, never of a call.
 
 One task a core keeps a worker alive and feeds it from one queue, ordered by priority and then by
-age. A job that is cancelled while queued is dropped; one that is running goes on, and its result
-is thrown away. If a worker dies, or computes past its job's deadline, it is replaced, and the job
-is run once more. A new worker first makes the *warm* calls, so that no caller waits for an engine
-to load. If workers die before they are warm, the wait before the next one grows to 30 s.
+age; work that nobody waits for can be kept off some of the workers (:meth:`WorkerPool.spare`), as
+a job that has begun is not interrupted. A job that is cancelled while queued is dropped; one that
+is running goes on, and its result is thrown away. If a worker dies, computes past its job's
+deadline or holds too much memory, it is replaced, and the job is run once more. One that has kept
+too much after its job is replaced between two jobs. A new worker first makes the *warm* calls, so
+that no caller waits for an engine to load. If workers die before they are warm, the wait before
+the next one grows to 30 s.
 
 The queue is bounded for each priority, and a job has a patience: a backlog that nobody can wait
 out is refused at once rather than worked off late.
@@ -28,7 +31,7 @@ import structlog
 
 from voicebot.workers.channel import Raised
 from voicebot.workers.jobs import Call, Job, Priority
-from voicebot.workers.process import WorkerDiedError, WorkerProcess
+from voicebot.workers.process import Fault, WorkerDiedError, WorkerProcess, too_much
 
 if TYPE_CHECKING:
     from voicebot.telemetry.metrics import Metrics
@@ -63,7 +66,7 @@ class WorkerPool:
     """The workers of one service.
 
     ``start()`` it in a running loop, on the main thread; ``await close()`` when done. *warm* is
-    what each worker runs before its first job.
+    what each worker runs before its first job, *most_memory* the bytes it may hold.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class WorkerPool:
         *,
         warm: Sequence[Call] = (),
         queue_limit: int = QUEUE_LIMIT,
+        most_memory: int | None = None,
     ) -> None:
         self.size = len(cores)
         self._cores = tuple(cores)
@@ -80,6 +84,9 @@ class WorkerPool:
         self._warm = tuple(warm)
         self._queue: list[_Ticket] = []  # sorted; at most queue_limit for each priority
         self._queue_limit = queue_limit
+        self._most_memory = most_memory
+        self._most_batches = self.size
+        self._batches = 0  # running
         self._idle: list[asyncio.Future[None]] = []
         self._numbers = itertools.count()
         self._keepers: list[asyncio.Task[None]] = []
@@ -94,6 +101,10 @@ class WorkerPool:
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers that are alive."""
         return tuple(self._pids.values())
+
+    def spare(self, workers: int) -> None:
+        """From now on keep *workers* of them free of :attr:`Priority.BATCH`, but not the last."""
+        self._most_batches = max(1, self.size - workers)
 
     async def start(self) -> None:
         """Start every worker and return when all are warm.
@@ -172,10 +183,9 @@ class WorkerPool:
     async def _next(self, worker: WorkerProcess) -> _Ticket:
         """The most urgent job; raises WorkerDiedError if *worker* goes before there is one."""
         while not worker.closed.done():
-            while self._queue:
-                ticket = self._queue.pop(0)
-                if not ticket.done.done():
-                    return ticket
+            ticket = self._take()
+            if ticket is not None:
+                return ticket
             arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(arrival)
             try:
@@ -185,6 +195,18 @@ class WorkerPool:
                     self._idle.remove(arrival)
         self._wake_one()  # this worker may have been woken for a job that it can no longer do
         raise WorkerDiedError("the idle worker process died")
+
+    def _take(self) -> _Ticket | None:
+        """The first of the queue that somebody still wants and a worker may do now."""
+        while self._queue:
+            ticket = self._queue[0]
+            if ticket.done.done():
+                self._queue.pop(0)
+            elif ticket.priority is Priority.BATCH and self._batches >= self._most_batches:
+                return None  # whoever does one now will look for the next
+            else:
+                return self._queue.pop(0)
+        return None
 
     def _fail(self, ticket: _Ticket, outcome: str, reason: str) -> None:
         if not ticket.done.done():
@@ -208,7 +230,8 @@ class WorkerPool:
                         WorkerError(f"the speech worker on core {core} did not start: {error}")
                     )
                     return
-                self._metrics.worker_restarts.inc()
+                fault = error.fault if isinstance(error, WorkerDiedError) else Fault.DIED
+                self._metrics.worker_restarts.labels(fault.value).inc()
                 was_warm = self._pids.pop(core, None) is not None
                 backoff = _FIRST_BACKOFF if was_warm else min(2 * backoff, _LONGEST_BACKOFF)
                 log.error("worker replaced", core=core, reason=str(error), after=backoff)
@@ -220,24 +243,39 @@ class WorkerPool:
         worker = await WorkerProcess.start(core)
         try:
             for call in self._warm:
-                answer = await worker.call(call, WARM_DEADLINE)
+                answer = await worker.call(call, WARM_DEADLINE, self._most_memory)
                 if isinstance(answer, Raised):
                     raise WorkerError(f"{call.target}: {answer.error}: {answer.message}")
+            self._weigh(core, worker)  # or it would be replaced after each job, for ever
             self._pids[core] = worker.pid
             log.info("worker ready", core=core, pid=worker.pid)
             if not ready.done():
                 ready.set_result(None)
             while True:
-                await self._do(worker, await self._next(worker))
+                ticket = await self._next(worker)
+                batch = ticket.priority is Priority.BATCH
+                self._batches += batch
+                try:
+                    await self._do(worker, ticket)
+                finally:
+                    self._batches -= batch
+                self._weigh(core, worker)
         finally:
             await worker.stop()
+
+    def _weigh(self, core: int, worker: WorkerProcess) -> None:
+        """Note what a worker holds between two jobs; raises WorkerDiedError if it is too much."""
+        held = worker.memory
+        self._metrics.worker_memory.labels(str(core)).set(held)
+        if self._most_memory is not None and held > self._most_memory:
+            raise WorkerDiedError(too_much(held, self._most_memory), Fault.MEMORY)
 
     async def _do(self, worker: WorkerProcess, ticket: _Ticket) -> None:
         job = ticket.job
         assert ticket.impatience is not None, "set by run() before it is queued"
         ticket.impatience.cancel()
         try:
-            answer = await worker.call(ticket.call, job.deadline)
+            answer = await worker.call(ticket.call, job.deadline, self._most_memory)
         except WorkerDiedError as error:
             if ticket.tried:
                 self._fail(ticket, "error", f"{error}, twice")

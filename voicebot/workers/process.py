@@ -14,14 +14,33 @@ import os
 import socket
 import subprocess
 import sys
-from typing import Any
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
 
 from voicebot.workers.channel import Raised, Returned, Unpacker, pack
 from voicebot.workers.jobs import Call
 
+MEMORY_POLL: Final = 0.25
+"""Seconds between two looks at what a busy worker holds."""
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Fault(Enum):
+    """Why a worker is replaced; the value is the metric label."""
+
+    DIED = "died"
+    """It ended by itself, or somebody killed it."""
+    HUNG = "hung"
+    MEMORY = "memory"
+
 
 class WorkerDiedError(Exception):
     """The process ended, or was killed, with a call outstanding."""
+
+    def __init__(self, message: str, fault: Fault = Fault.DIED) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class _Answers(asyncio.Protocol):
@@ -88,11 +107,23 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def call(self, call: Call, deadline: float) -> Returned | Raised:
+    @property
+    def memory(self) -> int:
+        """Resident bytes; 0 if it has gone. From procfs: microseconds."""
+        try:
+            fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
+        except OSError:
+            return 0
+        return int(fields[1]) * _PAGE
+
+    async def call(
+        self, call: Call, deadline: float, most_memory: int | None = None
+    ) -> Returned | Raised:
         """Run *call* and return its answer. One at a time.
 
-        Raises WorkerDiedError; after *deadline* seconds the process is killed for that. A call
-        cannot be taken back: if this is cancelled, the process is good for :meth:`stop` only.
+        Raises WorkerDiedError; after *deadline* seconds, or with more than *most_memory* bytes
+        resident, the process is killed for that. A call cannot be taken back: if this is
+        cancelled, the process is good for :meth:`stop` only.
         """
         assert self._answers.waiting is None, "a worker does one call at a time"
         if self.closed.done():
@@ -102,10 +133,24 @@ class WorkerProcess:
         self._transport.write(pack(call))
         try:
             async with asyncio.timeout(deadline):
+                while most_memory is not None:
+                    await asyncio.wait((answer,), timeout=MEMORY_POLL)
+                    if answer.done():
+                        break
+                    self._check_memory(most_memory)
                 return await answer
         except TimeoutError:
             self._process.kill()
-            raise WorkerDiedError(f"the worker gave no answer in {deadline:g} s") from None
+            message = f"the worker gave no answer in {deadline:g} s"
+            raise WorkerDiedError(message, Fault.HUNG) from None
+        finally:
+            answer.cancel()  # nobody waits for it any more
+
+    def _check_memory(self, most: int) -> None:
+        held = self.memory
+        if held > most:
+            self._process.kill()
+            raise WorkerDiedError(too_much(held, most), Fault.MEMORY)
 
     async def stop(self) -> None:
         """End the process now, whatever it does: jobs hold nothing that must be saved."""
@@ -118,6 +163,11 @@ class WorkerProcess:
                 await asyncio.sleep(0.005)
         finally:
             self._process.wait()  # already over, unless this was cancelled: then nobody is held up
+
+
+def too_much(held: int, most: int) -> str:
+    """Why a worker with *held* bytes is replaced."""
+    return f"the worker held {held / 1e6:.0f} MB, {most / 1e6:.0f} are allowed (WORKER_MEMORY)"
 
 
 def _environment() -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -23,9 +24,9 @@ CORE = min(os.sched_getaffinity(0))
 
 @asynccontextmanager
 async def pool_of(
-    size: int, metrics: Metrics | None = None, *, warm: tuple[Call, ...] = (), queue_limit: int = 64
+    size: int, metrics: Metrics | None = None, **options: Any
 ) -> AsyncIterator[WorkerPool]:
-    pool = WorkerPool([CORE] * size, metrics or Metrics(), warm=warm, queue_limit=queue_limit)
+    pool = WorkerPool([CORE] * size, metrics or Metrics(), **options)
     await pool.start()
     try:
         yield pool
@@ -43,8 +44,9 @@ def finished(metrics: Metrics, outcome: str) -> float:
     return metrics.registry.get_sample_value("voicebot_worker_jobs_total", labels) or 0.0
 
 
-def restarts(metrics: Metrics) -> float:
-    return metrics.registry.get_sample_value("voicebot_worker_restarts_total") or 0.0
+def restarts(metrics: Metrics, reason: str = "died") -> float:
+    labels = {"reason": reason}
+    return metrics.registry.get_sample_value("voicebot_worker_restarts_total", labels) or 0.0
 
 
 async def busy(pool: WorkerPool, until: Path) -> asyncio.Task[None]:
@@ -67,6 +69,10 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def oom_score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
 def test_a_job_goes_there_and_back() -> None:
@@ -182,7 +188,92 @@ def test_a_job_that_hangs_is_killed_at_its_deadline() -> None:
             assert await pool.run(job("echo"), "well") == "well"
 
     run(story)
-    assert restarts(metrics) == 2
+    assert restarts(metrics, "hung") == 2
+
+
+MEGABYTE = 1_000_000
+
+
+def test_a_job_that_eats_memory_is_stopped_and_the_next_one_runs() -> None:
+    metrics = Metrics()
+
+    async def story() -> None:
+        async with pool_of(1, metrics, most_memory=150 * MEGABYTE) as pool:
+            with pytest.raises(WorkerError, match=r"held \d+ MB, 150 are allowed .*, twice"):
+                await pool.run(job("eat"))
+            assert await pool.run(job("echo"), "well") == "well"
+
+    run(story)
+    assert restarts(metrics, "memory") == 2
+    assert finished(metrics, "error") == 1
+
+
+def test_a_worker_that_keeps_too_much_is_replaced_after_its_job() -> None:
+    metrics = Metrics()
+
+    async def story() -> None:
+        async with pool_of(1, metrics, most_memory=150 * MEGABYTE) as pool:
+            (leaky,) = pool.pids
+            assert await pool.run(job("keep"), 40 * MEGABYTE) == leaky
+            assert await pool.run(job("keep"), 150 * MEGABYTE) == leaky, "its result is good"
+            assert await pool.run(job("process_id")) != leaky
+
+    run(story)
+    assert restarts(metrics, "memory") == 1
+    assert finished(metrics, "ok") == 3
+
+
+def test_engines_that_need_more_than_is_allowed_stop_the_start() -> None:
+    async def story() -> None:
+        warm = (Call("tests.support.jobs:keep", (150 * MEGABYTE,)),)
+        with pytest.raises(WorkerError, match=r"did not start: .*\(WORKER_MEMORY\)"):
+            async with pool_of(1, warm=warm, most_memory=150 * MEGABYTE):
+                raise AssertionError("it started")
+
+    run(story)
+
+
+def test_memory_is_told_and_the_kernel_takes_a_worker_before_the_calls() -> None:
+    metrics = Metrics()
+
+    async def story() -> None:
+        async with pool_of(1, metrics) as pool:
+            await pool.run(job("keep"), 60 * MEGABYTE)
+            await pool.run(job("echo"), 1)
+            assert oom_score(pool.pids[0]) == min(1000, oom_score(os.getpid()) + 500)
+
+    run(story)
+    held = metrics.registry.get_sample_value("voicebot_worker_memory_bytes", {"cpu": str(CORE)})
+    assert held is not None
+    assert 60 * MEGABYTE < held < 150 * MEGABYTE
+
+
+def test_a_worker_is_kept_for_those_who_wait(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    async def story() -> None:
+        async with pool_of(2) as pool:
+            pool.spare(1)
+            batches = [
+                asyncio.ensure_future(pool.run(job("wait_for"), str(gate))) for _ in range(3)
+            ]
+            for urgent in (Priority.TURN, Priority.SPEAK):
+                async with asyncio.timeout(10):
+                    assert await pool.run(job("echo"), 1, priority=urgent) == 1
+            assert len(pool._queue) == 2
+            gate.touch()
+            await asyncio.gather(*batches)
+
+    run(story)
+
+
+def test_the_only_worker_does_everything() -> None:
+    async def story() -> None:
+        async with pool_of(1) as pool:
+            pool.spare(1)
+            assert await pool.run(job("echo"), 1) == 1
+
+    run(story)
 
 
 def test_an_idle_worker_that_is_killed_is_replaced_at_once(tmp_path: Path) -> None:
