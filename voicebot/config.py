@@ -19,6 +19,7 @@ from typing import Any
 
 from voicebot import settings_files
 from voicebot.values import Parser
+from voicebot.values import age_recipient as _age_recipient
 from voicebot.values import boolean as _boolean
 from voicebot.values import chain as _chain
 from voicebot.values import choice as _choice
@@ -248,6 +249,10 @@ class Settings:
     record_calls: bool = _setting(
         "RECORD_CALLS", "true", _boolean, "", "Record both sides of every call.",
         group="files")  # fmt: skip
+    recordings_key: str = _setting(
+        "RECORDINGS_KEY", "", _age_recipient, "public key of age",
+        "`voicebot convert` encrypts MP3s for it; only the secret key, which need not be on this "
+        "machine, opens them. Empty: they are not encrypted.", group="files")  # fmt: skip
     journal_url: str = _setting(
         "JOURNAL_URL", "sqlite:///var/journal.db", _text, "SQLAlchemy URL",
         "Calls, turns, outcomes and callback requests.", group="files")  # fmt: skip

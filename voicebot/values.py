@@ -7,6 +7,7 @@ which settings there are (see :mod:`voicebot.config`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Parser = Callable[[str], Any]
+_AGE_RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")  # Bech32 of 32 bytes
 
 
 def integer(low: int, high: int) -> Parser:
@@ -91,6 +93,13 @@ def url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an address such as https://api.example.com")
     return text.rstrip("/")
+
+
+def age_recipient(text: str) -> str:
+    """A public key of age, or nothing."""
+    if text and not _AGE_RECIPIENT.fullmatch(text):
+        raise ValueError("must be a public key as age-keygen prints it (age1...), or empty")
+    return text
 
 
 def chain(*allowed: str) -> Parser:

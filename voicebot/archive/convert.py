@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from voicebot.archive.mp3 import Outcome, State, Task
-from voicebot.archive.recordings import RecordingFile, find
+from voicebot.archive.recordings import ENCRYPTED, RecordingFile, find
 from voicebot.workers.jobs import Job
 from voicebot.workers.pool import WorkerError, WorkerPool
 
@@ -39,6 +39,8 @@ class How:
     bitrate: str = "64k"
     delete: bool = False
     idle: bool = True
+    recipient: str = ""
+    """age's public key: MP3s are encrypted for it. Empty: they are not."""
 
 
 @dataclass(slots=True)
@@ -63,20 +65,26 @@ class Summary:
             self.failures.append(outcome)
 
 
-def sources(directory: Path, *, delete: bool, now: datetime) -> list[RecordingFile]:
+def sources(
+    directory: Path, *, delete: bool, now: datetime, encrypt: bool = False
+) -> list[RecordingFile]:
     """The recordings to be looked at, oldest first."""
-    files = [file for file in find(directory) if file.path.suffix != ".mp3"]
+    made = f".mp3{ENCRYPTED}" if encrypt else ".mp3"
+    # An MP3 from before there was a key waits for its .wav, if that is still there.
+    originals = {".wav", ".raw"} | ({".mp3"} if encrypt else set())
+    files = [file for file in find(directory) if file.path.suffix in originals]
+    files = [f for f in files if f.path.suffix != ".mp3" or not _beside(f, ".wav", ".raw")]
     # Both would become the same MP3: the .raw waits, and is told apart once the .wav is done.
     files = [f for f in files if f.path.suffix == ".wav" or not _beside(f, ".wav")]
     if not delete:  # else one that has its MP3 still has to be compared and removed
-        files = [file for file in files if not _beside(file, ".mp3")]
+        files = [file for file in files if not _beside(file, made)]
     at_rest = (now - RAW_AT_REST).timestamp()
     ready = [f for f in files if f.path.suffix != ".raw" or f.path.stat().st_mtime < at_rest]
     return sorted(ready, key=lambda file: (file.started, file.path))
 
 
-def _beside(file: RecordingFile, suffix: str) -> bool:
-    return file.path.with_suffix(suffix).exists()
+def _beside(file: RecordingFile, *suffixes: str) -> bool:
+    return any(file.path.with_suffix(suffix).exists() for suffix in suffixes)
 
 
 async def run(
@@ -114,4 +122,5 @@ def _task(file: RecordingFile, work: Path, how: How) -> Task:
         title=file.call_id or file.path.stem,
         date=f"{file.started:%Y-%m-%dT%H:%M:%SZ}",
         idle=how.idle,
+        recipient=how.recipient,
     )

@@ -1,7 +1,8 @@
 """The folder of recordings as it lies on disk: which file is which call's, and whose turn it is.
 
 Files are found by name, not through the journal: ``<date>/<time>-<call id>.wav`` as the recorder
-names them, ``.mp3`` once converted, and whatever earlier versions left as ``.raw``. A file with
+names them, ``.mp3`` once converted, ``.mp3.age`` once encrypted, and whatever earlier versions left
+as ``.raw``. A file with
 ``.part`` behind it belongs to its writer. Names that begin with a dot are ours:
 
 ``.lock``    held by the task that works on the folder (flock, so it dies with its process)
@@ -25,7 +26,9 @@ from typing import Final
 
 from voicebot.archive import ArchiveError, BusyError
 
-SUFFIXES: Final = (".wav", ".mp3", ".raw")
+ENCRYPTED: Final = ".age"
+"""Behind the name of an MP3 that only the owner of a key can listen to."""
+SUFFIXES: Final = (".wav", ".mp3", ".raw", f".mp3{ENCRYPTED}")
 PART: Final = ".part"
 LOCK: Final = ".lock"
 WORK: Final = ".work"
@@ -50,7 +53,7 @@ class RecordingFile:
 
 def find(directory: Path) -> list[RecordingFile]:
     """Every finished recording below *directory*; none if it does not exist."""
-    found = (_described(path) for path in _files(directory) if path.suffix in SUFFIXES)
+    found = (_described(path) for path in _files(directory) if path.name.endswith(SUFFIXES))
     return [file for file in found if file is not None]
 
 
@@ -71,9 +74,11 @@ def call_id_of(name: str) -> str | None:
 
 
 def current(path: Path) -> Path:
-    """Where a recording that the journal has as *path* is now: converted files are ``.mp3``."""
-    mp3 = path.with_suffix(".mp3")
-    return mp3 if not path.exists() and mp3.exists() else path
+    """Where a recording that the journal has as *path* is now: it may have been converted."""
+    for suffix in (path.suffix, ".mp3", f".mp3{ENCRYPTED}"):
+        if path.with_suffix(suffix).exists():
+            return path.with_suffix(suffix)
+    return path
 
 
 def sync_directory(directory: Path) -> None:

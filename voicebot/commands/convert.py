@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import uvloop
-
 from voicebot.archive import ArchiveError, convert, recordings
 from voicebot.archive.convert import BITRATES, How, Summary
 from voicebot.archive.mp3 import Outcome, State
@@ -64,20 +62,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace, settings: Settings) -> Done:
-    if shutil.which("ffmpeg") is None:
-        raise ArchiveError("ffmpeg is missing; as root: apt-get install ffmpeg")
+    how = How(
+        args.bitrate,
+        delete=args.delete_raw,
+        idle=not args.all_cores,
+        recipient=settings.recordings_key,
+    )
+    for program in ("ffmpeg", "age")[: 2 if how.recipient else 1]:
+        if shutil.which(program) is None:
+            raise ArchiveError(f"{program} is missing; as root: apt-get install {program}")
     directory = args.directory or settings.recordings_dir
     if args.directory and not directory.is_dir():
         raise ArchiveError(f"{directory}: no such folder")
-    how = How(args.bitrate, delete=args.delete_raw, idle=not args.all_cores)
     started = time.monotonic()
     with recordings.exclusive(directory, "convert") as work:
-        files = convert.sources(directory, delete=how.delete, now=datetime.now(UTC))
+        files = convert.sources(
+            directory, delete=how.delete, now=datetime.now(UTC), encrypt=bool(how.recipient)
+        )
         if not files:
             print(f"{directory}: nothing to convert")
             return Done()
         cores = _cores(settings, every=args.all_cores)[: args.jobs]
-        summary = uvloop.run(_run(files, work, how, cores[: len(files)]))
+        summary = task.run_loop(_run(files, work, how, cores[: len(files)]))
     print(_told(summary, time.monotonic() - started))
     failed = len(summary.failures)
     return Done(not failed, {"done": len(files) - failed, "failed": failed})

@@ -7,15 +7,18 @@ has the recordings, 130 interrupted. A task that cron runs leaves its metrics wi
 from __future__ import annotations
 
 import argparse
+import asyncio
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
+
+import uvloop
 
 from voicebot import config
 from voicebot.archive import ArchiveError, BusyError
@@ -32,6 +35,7 @@ WAIT = 2 * 3600.0
 """Seconds that a task waits for another one: a night's conversion can take as long."""
 _BAR = 24  #: characters
 _FAILED, _WRONG_SETTINGS, _BUSY, _INTERRUPTED = 1, 2, 3, 130
+T = TypeVar("T")
 _FAULTS = (ArchiveError, JournalError, LayoutError, OSError, ScriptError, WorkerError)
 
 
@@ -134,6 +138,30 @@ def _leave(name: str, file: Path, done: Done, took: float) -> bool:
         print(f"{name}: --metrics {file}: {error.strerror}", file=sys.stderr)
         return False
     return True
+
+
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* on an event loop; SIGTERM and Ctrl-C cancel it, and KeyboardInterrupt is raised.
+
+    A handler that raises, as :func:`_stoppable` has it, could do so within any callback of the
+    loop, which would take it for that callback's failure.
+    """
+
+    async def cancellable() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        return await task
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return uvloop.run(cancellable())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.archive import House, call_id, tone, voicebot, write_wav
+from tests.support.archive import PIERRE, House, call_id, tone, voicebot, write_wav
 from voicebot.archive import recordings
 from voicebot.archive.convert import CONVERT, sources
 from voicebot.archive.mp3 import State, Task
@@ -60,6 +60,38 @@ def test_the_conversation_of_a_call_names_the_file_that_there_is(
     assert voicebot("convert", "--all-cores", "--delete-raw") == 0
     assert voicebot("calls", call_id(1)) == 0
     assert f"recording: {recording.with_suffix('.mp3')}" in capsys.readouterr().out
+
+
+def test_with_a_key_recordings_and_older_mp3s_are_encrypted(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = house.root / "key.txt"
+    subprocess.run(["age-keygen", "-o", str(secret)], check=True, capture_output=True)
+    public = secret.read_text().split("public key: ")[1].split()[0]
+    recording = house.live(1)
+    assert voicebot("convert", "--all-cores", "--delete-raw") == 0
+    new = house.record(2)
+    monkeypatch.setenv("RECORDINGS_KEY", public)
+    assert voicebot("convert", "--all-cores", "--delete-raw") == 0
+    assert sorted(name for name in house.files() if name[0] != ".") == [
+        f"{DAY}/{stem}.mp3.age" for stem in (recording.stem, new.stem)
+    ]
+    assert voicebot("convert", "--all-cores", "--delete-raw") == 0
+    capsys.readouterr()
+    assert voicebot("calls", call_id(1)) == 0
+    assert f"{recording.stem}.mp3.age" in capsys.readouterr().out
+    assert voicebot("forget", PIERRE, "--yes") == 0
+    assert sorted(Path(name).name for name in house.files() if name[0] != ".") == [
+        f"{new.stem}.mp3.age"
+    ]
+
+
+def test_a_key_that_is_none_is_refused(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECORDINGS_KEY", "AGE-SECRET-KEY-1ABC")
+    assert voicebot("convert") == 2
+    assert "RECORDINGS_KEY" in capsys.readouterr().err
 
 
 def test_a_second_run_has_nothing_to_do_until_the_originals_may_go(
