@@ -296,7 +296,7 @@ VICTIM = textwrap.dedent("""
 """)
 
 
-def test_killed_at_up_to_fifty_moments_it_leaves_no_half_mp3_and_loses_nothing(tmp_path: Path) -> None:
+def test_killed_at_many_moments_it_leaves_no_half_mp3_and_loses_nothing(tmp_path: Path) -> None:
     folder, work = tmp_path / "recordings", tmp_path / "work"
     work.mkdir()
     lengths = {f"call{n:02}": 0.2 + n / 50 for n in range(45)}
