@@ -15,7 +15,8 @@ from voicebot.telemetry.instruments import MetricInfo
 from voicebot.telemetry.metrics import LOCAL, PROVIDERS, Metrics
 
 INVENTORY = Metrics().inventory
-OF_THE_MACHINE = {"voicebot_core_role"}  # complete when the service is ready, see own_cores
+OF_THE_MACHINE = {"voicebot_core_role", "voicebot_worker_memory_bytes"}
+"""Their cores are known when the service is ready."""
 OF_THE_SETTINGS = {"voicebot_price_table_timestamp_seconds"}  # its currency is not known before
 FIXED = [info for info in INVENTORY if info.name not in OF_THE_MACHINE | OF_THE_SETTINGS]
 CHARGED = {"voicebot_cost_total"}  # not for the embedded engine
