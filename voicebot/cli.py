@@ -12,6 +12,7 @@ from voicebot import __version__
 VERBS = {
     "serve": "run the service",
     "call": "place simulated calls, and measure what the caller hears",
+    "probe": "place a test call through Asterisk: is the line answered?",
     "demo": "hold three whole conversations on this machine",
     "calls": "list calls, or show one as a conversation",
     "callbacks": "list the people who are to be called back",

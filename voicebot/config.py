@@ -19,6 +19,7 @@ from typing import Any
 
 from voicebot import settings_files
 from voicebot.values import Parser
+from voicebot.values import address as _address
 from voicebot.values import age_recipient as _age_recipient
 from voicebot.values import boolean as _boolean
 from voicebot.values import chain as _chain
@@ -278,6 +279,15 @@ class Settings:
         "BACKUP_DAYS", "30", _integer(0, 36500), "days",
         "`voicebot backup` removes its older snapshots, but for the last. Whoever is forgotten is "
         "in them as long. 0 keeps them for ever.", group="retention")  # fmt: skip
+
+    # -- probe
+    probe_sip_address: str = _setting(
+        "PROBE_SIP_ADDRESS", "127.0.0.1:5060", _address, "host:port",
+        "Where `voicebot probe` calls: Asterisk's SIP on this host.", group="probe")  # fmt: skip
+    probe_speech: Path | None = _setting(  # noqa: RUF009 -- a field()
+        "PROBE_SPEECH", "", _optional_path, "path",
+        "What it says: a goodbye in your script's language, WAV, 8000 Hz, 16 bit, mono. Empty: "
+        "the French one that is shipped.", group="probe")  # fmt: skip
 
     # -- logs
     log_level: str = _setting(

@@ -102,6 +102,13 @@ def age_recipient(text: str) -> str:
     return text
 
 
+def address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:5060")
+    return text
+
+
 def chain(*allowed: str) -> Parser:
     """Names in order; none means: choose by the keys that are set."""
 

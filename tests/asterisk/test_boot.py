@@ -41,7 +41,11 @@ def test_the_examples_for_a_site_are_right() -> None:
 def test_nobody_is_let_in_until_a_site_says_so() -> None:
     shipped = (REPOSITORY / "asterisk/voicebot.d/endpoints.conf").read_text()
     with AsteriskInstance(shipped) as untouched:
-        assert "No objects found" in untouched.cli("pjsip show endpoints")
+        shown = untouched.cli("pjsip show endpoints")
+        # Test calls of this host itself, which lead to the voicebot and nowhere else.
+        assert set(re.findall(r"^ Endpoint:  (\S+)", shown, re.MULTILINE)) == {"probe"}
+        assert re.search(r"Match: 127\.0\.0\.77/32", shown)
+        assert "Dial(" not in untouched.cli("dialplan show from-probe")
         assert untouched.complaints() == []
 
 

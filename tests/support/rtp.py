@@ -16,15 +16,14 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 from tests.support.waiting import until
 from voicebot.audio import alaw
 from voicebot.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, FRAME_SECONDS
 from voicebot.simulator.leg import Handset
 from voicebot.simulator.tape import Tape
+from voicebot.sip.rtp import PCMA, RtpPacket
 
-PCMA = 8  #: payload type of A-law (RFC 3551)
 AUDIBLE = 1_000  #: a peak that everybody hears; 30 dB below full scale
 TELEPHONE_EVENT = 101  #: payload type of digits, by our SDP
 DIGITS = "0123456789*#ABCD"  #: in the order of RFC 4733's event codes
@@ -32,34 +31,8 @@ DIGIT_FRAMES = 5  # 100 ms a digit; Asterisk holds the shortest at 80 ms
 GAP_FRAMES = 4  # 80 ms between two digits
 END_PACKETS = 3  # RFC 4733 2.5.1.4: the end is said three times
 DIGIT_VOLUME = 10  # -10 dBm0
-_HEADER = struct.Struct(">BBHII")
 _EVENT = struct.Struct(">BBH")
 _RECEIVE_BUFFER = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class RtpPacket:
-    """RFC 3550 section 5.1, without CSRC list and extension, which nobody here sends."""
-
-    payload_type: int
-    sequence: int
-    timestamp: int
-    ssrc: int
-    payload: bytes
-    marker: bool = False
-
-    def encode(self) -> bytes:
-        second = self.payload_type | self.marker << 7
-        return _HEADER.pack(0x80, second, self.sequence, self.timestamp, self.ssrc) + self.payload
-
-    @classmethod
-    def decode(cls, datagram: bytes) -> Self:
-        """Raises ValueError when *datagram* is not RTP version 2 as above."""
-        if len(datagram) < _HEADER.size or datagram[0] != 0x80:
-            raise ValueError(f"not plain RTP: {datagram[:16].hex()}")
-        _, second, sequence, timestamp, ssrc = _HEADER.unpack_from(datagram)
-        payload = datagram[_HEADER.size :]
-        return cls(second & 0x7F, sequence, timestamp, ssrc, payload, bool(second >> 7))
 
 
 @dataclass(frozen=True, slots=True)

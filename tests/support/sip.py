@@ -13,8 +13,8 @@ import enum
 from types import TracebackType
 from typing import Self
 
-from tests.support.rtp import PCMA, TELEPHONE_EVENT, RtpStream
-from tests.support.sip_message import (
+from tests.support.rtp import TELEPHONE_EVENT, RtpStream
+from voicebot.sip.message import (
     Message,
     audio_address,
     between,
@@ -22,6 +22,7 @@ from tests.support.sip_message import (
     token,
     via_address,
 )
+from voicebot.sip.rtp import PCMA
 
 T1 = 0.5  # first repetition of an unanswered message, RFC 3261 17.1.1.1
 REPETITIONS = 6

@@ -41,7 +41,7 @@ the textfile collector of node_exporter. They are there from a task's first run 
 _PROBES = """
 ## Probe calls
 
-The probe writes these, for the same collector. A figure that the call did
+`voicebot probe --metrics FILE` writes these, for the same collector. A figure that the call did
 not reach is left out.
 
 | Name | Type | Labels | What it tells |
