@@ -12,11 +12,11 @@ BIN := .venv/bin
 SCENARIO ?= internet-resolved
 ARGS ?=
 
-.PHONY: help setup demo serve call prompts doctor test test-fast lint format bench docs dashboards lock clean
+.PHONY: help setup demo serve call prompts doctor test test-appliance test-fast lint format bench docs dashboards lock clean
 
 help: ## this list
 	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { split($$0, part, ":.*## "); printf "  make %-10s %s\n", part[1], part[2] }' \
+	  /^[a-z-]+:.*## / { split($$0, part, ":.*## "); printf "  make %-14s %s\n", part[1], part[2] }' \
 	  $(MAKEFILE_LIST)
 
 ##@ Try it
@@ -49,11 +49,15 @@ test: ## all tests, with real speech and a real Asterisk
 	@scripts/setup test
 	@scripts/get-asterisk
 	@scripts/get-prometheus
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -m "not appliance" $(ARGS)
+
+test-appliance: ## a fresh host in a machine of its own, set up by Ansible (needs root)
+	@scripts/setup appliance
+	@$(BIN)/pytest tests/appliance $(ARGS)
 
 test-fast: ## the tests that need neither models nor Asterisk nor a running service
 	@scripts/setup lint
-	@$(BIN)/pytest -m "not speech and not asterisk and not service" $(ARGS)
+	@$(BIN)/pytest -m "not speech and not asterisk and not service and not appliance" $(ARGS)
 
 lint: ## formatting, types, architecture, shell, YAML, units, Prometheus
 	@scripts/setup lint
@@ -82,5 +86,5 @@ lock: ## compile pyproject.toml into requirements/*.txt (ARGS=--upgrade for the 
 	@scripts/lock $(ARGS)
 
 clean: ## remove everything that can be made again; recordings and the journal stay
-	rm -rf .venv .*_cache .hypothesis build dist *.egg-info var/cache var/models var/asterisk var/demo
+	rm -rf .venv .*_cache .hypothesis build dist *.egg-info var/cache var/models var/asterisk var/demo var/appliance
 	find voicebot tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

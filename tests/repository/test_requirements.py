@@ -11,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DEPLOY = [
+    line
+    for line in (ROOT / "requirements" / "deploy.in").read_text().splitlines()
+    if line and not line.startswith("#")
+]
 SETS = {
+    "deploy": DEPLOY,
     "runtime": PROJECT["dependencies"],
     "local": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["local"],
     "cloud": PROJECT["dependencies"]
@@ -54,7 +60,7 @@ def test_exact_versions_in_pyproject_are_the_pinned_ones(name: str) -> None:
             assert pins(name)[name_of(requirement)] == {requirement.split("==")[1].strip()}
 
 
-@pytest.mark.parametrize("name", ["runtime", "local", "cloud"])
+@pytest.mark.parametrize("name", ["runtime", "local", "cloud", "deploy"])
 def test_a_smaller_set_has_the_versions_that_are_tested(name: str) -> None:
     tested = pins("dev")
     for package, versions in pins(name).items():

@@ -1,0 +1,81 @@
+"""One fresh host for all tests here, in the order of the files: each begins where the last ended.
+
+The host is thrown away at the end; what Ansible printed is in ``var/appliance/playbooks.log``.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import fresh_host
+from tests.support.fresh_host import ADMIN, HOME, HOST, FreshHost, HostError
+
+TIMEOUT = 1500
+"""Seconds that a deployment may take here, on two cores that others use as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a playbook went."""
+
+    output: str
+    seconds: float
+    ok: bool
+
+    @property
+    def changed(self) -> int:
+        return int(re.findall(r"changed=(\d+)", self.output)[-1])
+
+    def task(self, name: str) -> str:
+        """What was printed of the task with that name."""
+        found = re.search(
+            rf"^TASK \[{re.escape(name)}\].*?(?=^TASK |^PLAY )", self.output, re.M | re.S
+        )
+        return found[0] if found else ""
+
+
+class Appliance:
+    """The operator's desk: an inventory, and the playbooks run on it."""
+
+    def __init__(self, host: FreshHost, folder: Path, variables: dict[str, Any]) -> None:
+        self.host = host
+        self.variables = variables
+        self._inventory = folder / "hosts.yml"
+        self._inventory.write_text(yaml.safe_dump({"appliance": {"hosts": {"fresh": {
+            "ansible_host": HOST,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(host.key),
+            "ansible_ssh_common_args": f"-b {ADMIN} -o StrictHostKeyChecking=no "
+            "-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+        }}}}))  # fmt: skip
+
+    def play(self, playbook: str, *arguments: str, ok: bool = True, **variables: Any) -> Run:
+        """Run *playbook* with this site's variables and *variables*; they stay as they were."""
+        file = self._inventory.with_name("vars.yml")
+        file.write_text(yaml.safe_dump({**self.variables, **variables}))
+        started = time.monotonic()
+        command = ("-i", str(self._inventory), f"{playbook}.yml", "-e", f"@{file}", *arguments)
+        try:
+            output, good = fresh_host.ansible(self.host, *command, timeout=TIMEOUT), True
+        except HostError as error:
+            output, good = str(error), False
+        with (HOME / "playbooks.log").open("a") as log:
+            log.write(f"==== {playbook} {' '.join(arguments)}\n{output}\n")
+        assert good or not ok, output[-6000:]
+        return Run(output, time.monotonic() - started, good)
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[FreshHost]:
+    HOME.mkdir(parents=True, exist_ok=True)
+    (HOME / "playbooks.log").write_text("")
+    with FreshHost() as machine:
+        yield machine

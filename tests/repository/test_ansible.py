@@ -1,0 +1,114 @@
+"""The roles: what they say of their variables is what they have, and each is made alike."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ANSIBLE = ROOT / "ansible"
+sys.path.insert(0, str(ANSIBLE))
+
+import roles  # noqa: E402
+
+ROLES = sorted(path.name for path in (ANSIBLE / "roles").iterdir())
+IN_THE_PLAY = [role for role in roles.names() if role != "unit"]
+
+
+def wiring() -> dict[str, Any]:
+    return dict(yaml.safe_load((ANSIBLE / "group_vars" / "all.yml").read_text()))
+
+
+def operators_file() -> dict[str, Any]:
+    file = ANSIBLE / "inventory" / "example" / "group_vars" / "appliance" / "vars.yml"
+    return dict(yaml.safe_load(file.read_text()))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_is_specified_and_has_its_default(role: str) -> None:
+    spec, defaults = roles.load(role)
+    optional = {name for name, option in spec["options"].items() if not option.get("required")}
+    assert optional == defaults.keys()
+    assert all(name.startswith(f"{role}_") for name in spec["options"])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_default_that_is_told_is_the_one_in_force(role: str) -> None:
+    spec, defaults = roles.load(role)
+    for name, value in defaults.items():
+        option = spec["options"][name]
+        told = option["default"]
+        in_words = isinstance(told, str) and (
+            option["type"] != "str" or (isinstance(value, str) and "{{" in value)
+        )
+        assert in_words or told == value, name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_secret_is_marked_as_one(role: str) -> None:
+    spec, _ = roles.load(role)
+    secret = re.compile(r"password|secrets|(?<!host)_key$")
+    for name, option in spec["options"].items():
+        if secret.search(name):
+            assert option.get("no_log"), name
+
+
+@pytest.mark.parametrize("role", IN_THE_PLAY)
+def test_a_role_can_be_checked_before_anything_is_changed(role: str) -> None:
+    if role not in ("preflight", "verify"):
+        assert (ANSIBLE / "roles" / role / "tasks" / "preflight.yml").is_file()
+
+
+def test_the_wiring_and_the_operators_file_set_variables_that_exist() -> None:
+    known = {name for role in ROLES for name in roles.load(role)[0]["options"]}
+    for variables in (wiring(), operators_file()):
+        unknown = {name for name in variables if not name.startswith("appliance_")} - known
+        assert unknown == set()
+
+
+def test_the_play_is_a_list_of_roles_and_nothing_else() -> None:
+    (play,) = yaml.safe_load((ANSIBLE / "site.yml").read_text())
+    assert play.keys() == {"name", "hosts", "become", "roles"}
+    assert play["roles"][0]["role"] == "preflight"
+    for entry in play["roles"][1:]:
+        assert entry["tags"] == [entry["role"]]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_what_comes_with_ansible_is_used(role: str) -> None:
+    for file in (ANSIBLE / "roles" / role).rglob("tasks/*.yml"):
+        modules = re.findall(r"^ +([a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+):", file.read_text(), re.M)
+        assert {m for m in modules if not m.startswith("ansible.builtin.")} == set(), file
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_configuration_is_replaced_unseen(role: str) -> None:
+    """A file that a program reads is checked by that program, or the reason why not is here."""
+    nothing_checks = {
+        "dropin.conf.j2",  # systemd has no check for a part of a unit
+        "journald.conf.j2",
+        "logrotate.j2",
+        "sysctl.conf.j2",
+        "cron.j2",  # cron reads what it understands: the tests of the appliance wait for it
+        "targets.yml.j2",  # checked together with prometheus.yml
+        "datasource.yaml.j2",
+    }
+    for file in (ANSIBLE / "roles" / role / "tasks").glob("*.yml"):
+        for task in tasks_of(yaml.safe_load(file.read_text()) or []):
+            template = task.get("ansible.builtin.template")
+            if template and Path(template["src"]).name not in nothing_checks:
+                assert "validate" in template, f"{file}: {task['name']}"
+
+
+def tasks_of(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for task in tasks:
+        found.append(task)
+        for part in ("block", "rescue", "always"):
+            found += tasks_of(task.get(part, []))
+    return found

@@ -1,0 +1,403 @@
+"""A fresh Debian 12 host with a real systemd, at native speed, in about a second.
+
+systemd-nspawn boots a root made by mmdebstrap from the mirror that this machine's own apt uses.
+The host has its own network namespace (slirp4netns is its uplink, so that nothing of this
+machine's network changes), its own control groups (limits of units hold), a disk that is thrown
+away, and Docker can run in it. ``systemctl reboot`` reboots it. A second namespace, joined to it
+by a cable, is the outside: the operator's desk, the trunk, a technician, a stranger, each with an
+address of its own.
+
+What is not as on a real machine: the kernel is this one's, so kernel and vm sysctls, the clock
+and real-time priority cannot be set from inside.
+
+Needs root and the Debian packages of ``scripts/setup appliance``. Everything it makes is called
+``vba-…`` and is removed by ``stop``; leftovers of a run that was killed are removed by ``start``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOME = REPOSITORY / "var" / "appliance"
+
+HOST = "10.99.0.2"  #: the host, seen from outside
+ADMIN = "10.99.0.5"  #: the operator's desk: Ansible runs here
+TRUNK = "10.99.0.1"  #: the telephone operator's exchange: callers come from here
+TECHNICIAN = "10.99.0.9"  #: a technician's telephone
+STRANGER = "10.99.0.66"  #: somebody of whom the host knows nothing
+OUTSIDE = (TRUNK, ADMIN, TECHNICIAN, STRANGER)
+
+BOOT_SECONDS = 60.0
+_REBOOT = 133  # nspawn's exit status when the machine inside asked for a reboot
+_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio")
+_CLONE_NEWNET = 0x40000000
+_PACKAGES = (
+    "systemd,systemd-sysv,dbus,udev,openssh-server,python3,sudo,ca-certificates,iproute2,netbase,"
+    "procps,ifupdown,openssh-sftp-server"
+)
+
+
+class HostError(Exception):
+    """The host could not be made or did not boot, or a command on it failed."""
+
+
+def _run(*command: str | Path, check: bool = True, **options: object) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+    if check and done.returncode:
+        raise HostError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def sources() -> str:
+    """This machine's own Debian 12 sources, for the host to install from."""
+    listed = _run(
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+        "Created-By: Packages",
+    )
+    lines = {
+        f"deb {uri} {suite} {component}"
+        for uri, suite, component in (line.split() for line in listed.splitlines())
+        if re.search(r"/debian(-security)?/?$", uri) and suite.startswith("bookworm")
+    }
+    if not lines:
+        raise HostError("apt on this machine has no source for Debian 12 (bookworm)")
+    return "\n".join(sorted(lines)) + "\n"
+
+
+def build_root(root: Path, key: Path) -> None:
+    """Make the root that every host starts from; about 40 s, once."""
+    certificates = sorted(Path("/usr/local/share/ca-certificates").glob("*.crt"))
+    part = root.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    hooks = [
+        'echo fresh >"$1/etc/hostname"',
+        'printf "127.0.0.1 localhost fresh\\n" >"$1/etc/hosts"',
+        'mkdir -p -m 700 "$1/root/.ssh"',
+        f'cp {key}.pub "$1/root/.ssh/authorized_keys"',
+        *(f'cp {c} "$1/usr/local/share/ca-certificates/"' for c in certificates),
+        'chroot "$1" update-ca-certificates >/dev/null',
+        # A machine id of its own at the first boot.
+        'rm -f "$1/etc/machine-id" && : >"$1/etc/machine-id"',
+    ]
+    _run(
+        "mmdebstrap",
+        "--variant=minbase",
+        f"--include={_PACKAGES}",
+        "--aptopt=Acquire::Languages none",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        *(f"--customize-hook={hook}" for hook in hooks),
+        "bookworm",
+        part,
+        "-",
+        input=sources(),
+    )
+    part.rename(root)
+
+
+class FreshHost:
+    """Context manager: the host is up inside, gone without a trace after.
+
+    Raises HostError. *persistent* files are kept in ``var/appliance`` between runs: the root,
+    the downloaded packages, the key.
+    """
+
+    def __init__(self, name: str = "vba-host") -> None:
+        self.name = name
+        self.outside = f"{name}-out"
+        self.directory = HOME / name
+        self.key = HOME / "id_ed25519"
+        self._slirp: subprocess.Popen[bytes] | None = None
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._keeper: threading.Thread | None = None
+        self._stopping = False
+        self._cgroups: list[Path] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # -- from outside
+
+    def ssh(self, command: str, *, check: bool = True, timeout: float = 120.0) -> str:
+        """What *command* prints on the host. Raises HostError when it fails."""
+        return _run(*self.in_outside(*self.ssh_command(), command), check=check, timeout=timeout)
+
+    def ssh_command(self, *options: str) -> list[str]:
+        """How the operator reaches the host."""
+        return [
+            "ssh", "-i", str(self.key), "-b", ADMIN, "-o", "StrictHostKeyChecking=no",
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+            "-o", "ConnectTimeout=5", *options, f"root@{HOST}",
+        ]  # fmt: skip
+
+    def in_outside(self, *command: str) -> list[str]:
+        """*command*, run in the outside network."""
+        return ["nsenter", f"--net=/run/netns/{self.outside}", *command]
+
+    @contextlib.contextmanager
+    def outside_network(self) -> Iterator[None]:
+        """Sockets that this thread opens inside belong to the outside network."""
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def enter(path: str) -> None:
+            with open(path, "rb") as file:  # noqa: PTH123 -- a file descriptor is wanted
+                if libc.setns(file.fileno(), _CLONE_NEWNET):
+                    raise HostError(f"setns {path}: {os.strerror(ctypes.get_errno())}")
+
+        with open("/proc/thread-self/ns/net", "rb") as home:  # noqa: PTH123
+            enter(f"/run/netns/{self.outside}")
+            try:
+                yield
+            finally:
+                if libc.setns(home.fileno(), _CLONE_NEWNET):
+                    raise HostError("cannot return to this machine's own network")
+
+    def reboot(self) -> None:
+        """Ask the host to reboot, and wait until it is up again."""
+        before = self._leader()
+        self.ssh("systemctl reboot", check=False)
+        deadline = time.monotonic() + BOOT_SECONDS
+        while self._leader() in (before, None):
+            if time.monotonic() > deadline:
+                raise HostError(f"no reboot:\n{self.console()}")
+            time.sleep(0.1)
+        self._wait_booted()
+
+    def console(self) -> str:
+        """The end of what the host wrote on its console."""
+        file = self.directory / "console.log"
+        return file.read_text(errors="replace")[-4000:] if file.exists() else ""
+
+    def disconnect(self) -> None:
+        """Take the uplink away: the host reaches nobody but the outside network."""
+        _run("ip", "-n", self.name, "link", "set", "tap0", "down")
+
+    def reconnect(self) -> None:
+        """Give the uplink back."""
+        _run("ip", "-n", self.name, "link", "set", "tap0", "up")
+        _run("ip", "-n", self.name, "route", "replace", "default", "via", "10.0.2.2")
+
+    # -- life
+
+    def start(self) -> None:
+        """Make and boot the host."""
+        if os.geteuid():
+            raise HostError(
+                "root is needed: mounts, network namespaces and control groups are made"
+            )
+        missing = [
+            p for p in ("mmdebstrap", "systemd-nspawn", "slirp4netns", "ssh") if not shutil.which(p)
+        ]
+        if missing:
+            raise HostError(f"not installed: {', '.join(missing)}; run: scripts/setup appliance")
+        HOME.mkdir(parents=True, exist_ok=True)
+        self.stop()
+        if not self.key.exists():
+            _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
+        root = HOME / "root"
+        if not root.exists():
+            build_root(root, self.key)
+        self._make_disk(root)
+        self._make_networks()
+        self._make_cgroups()
+        self._stopping = False
+        self._keeper = threading.Thread(target=self._keep, name=self.name, daemon=True)
+        self._keeper.start()
+        self._wait_booted()
+
+    def stop(self) -> None:
+        """Take everything down that ``start`` made, also by a run that was killed."""
+        self._stopping = True
+        leader = self._leader()
+        if leader is not None:
+            os.kill(leader, signal.SIGRTMIN + 4)  # systemd: poweroff.target
+        if self._keeper is not None:
+            self._keeper.join(20)
+        if self._nspawn is not None and self._nspawn.poll() is None:
+            if (leader := self._leader()) is not None:
+                os.kill(leader, signal.SIGKILL)
+            self._nspawn.wait(10)
+        self._keeper = self._nspawn = None
+        self._end_leftovers()
+        for namespace in (self.outside, self.name):
+            if Path(f"/run/netns/{namespace}").exists():
+                _run("ip", "netns", "del", namespace)
+        if self._slirp is not None:
+            self._slirp.terminate()
+            self._slirp.wait(5)
+            self._slirp = None
+        for group in self._own_cgroups():
+            for path in sorted(group.rglob("*/"), key=lambda p: -len(p.parts)):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+            with contextlib.suppress(OSError):
+                group.rmdir()
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in sorted(mounts, key=len, reverse=True):
+            if mount.startswith(f"{self.directory}/"):
+                _run("umount", "-l", mount)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # -- parts
+
+    def _make_disk(self, root: Path) -> None:
+        for name in ("root", "upper", "work", "docker"):
+            (self.directory / name).mkdir(parents=True)
+        (HOME / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+        merged = self.directory / "root"
+        layers = f"lowerdir={root},upperdir={self.directory}/upper,workdir={self.directory}/work"
+        _run("mount", "-t", "overlay", "overlay", "-o", layers, merged)
+        resolver = merged / "etc/resolv.conf"
+        resolver.unlink(missing_ok=True)
+        resolver.write_text(Path("/etc/resolv.conf").read_text())
+        for unit in ("systemd-networkd", "systemd-resolved", "systemd-udevd", "networking"):
+            (merged / f"etc/systemd/system/{unit}.service").symlink_to("/dev/null")
+
+    def _make_networks(self) -> None:
+        for namespace in (self.name, self.outside):
+            _run("ip", "netns", "add", namespace)
+            _run("ip", "-n", namespace, "link", "set", "lo", "up")
+        self._slirp = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "slirp4netns", "--configure", "--mtu=1400",
+             "--disable-host-loopback", "--netns-type=path", f"/run/netns/{self.name}", "tap0"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        for _ in range(100):
+            if "inet" in _run("ip", "-n", self.name, "-4", "addr", "show", "tap0", check=False):
+                break
+            time.sleep(0.05)
+        else:
+            raise HostError("slirp4netns gave the host no uplink within 5 s")
+        _run("ip", "link", "add", "lan0", "netns", self.name, "type", "veth",
+             "peer", "name", "cable0", "netns", self.outside)  # fmt: skip
+        _run("ip", "-n", self.name, "addr", "add", f"{HOST}/24", "dev", "lan0")
+        for address in OUTSIDE:
+            _run("ip", "-n", self.outside, "addr", "add", f"{address}/24", "dev", "cable0")
+        _run("ip", "-n", self.name, "link", "set", "lan0", "up")
+        _run("ip", "-n", self.outside, "link", "set", "cable0", "up")
+
+    def _own_cgroups(self) -> list[Path]:
+        """The groups of this host, one in each hierarchy of this machine."""
+        found = []
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controller, path = line.split(":", 2)
+            mount = Path("/sys/fs/cgroup") / (controller.removeprefix("name=") or "unified")
+            if mount.is_dir():
+                found.append(mount / path.strip("/") / self.name)
+        return found
+
+    def _make_cgroups(self) -> None:
+        self._cgroups = self._own_cgroups()
+        for group in self._cgroups:
+            group.mkdir(exist_ok=True)
+            if (group / "cpuset.cpus").exists():
+                for name in ("cpuset.cpus", "cpuset.mems"):
+                    (group / name).write_text((group.parent / name).read_text())
+                (group / "cgroup.clone_children").write_text("1")
+
+    def _keep(self) -> None:
+        """Run nspawn, and again when the host asked for a reboot."""
+        enter = "".join(f"echo $$ >{group}/cgroup.procs; " for group in self._cgroups)
+        command = [
+            "systemd-nspawn", "-q", "--boot", "--register=no", "--keep-unit", "-M", self.name,
+            "-D", str(self.directory / "root"),
+            f"--network-namespace-path=/run/netns/{self.name}",
+            "--capability=all", "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE",
+            "--system-call-filter=add_key keyctl bpf",
+            f"--bind={self.directory}/docker:/var/lib/docker",
+            f"--bind={HOME}/archives:/var/cache/apt/archives",
+            "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe",
+        ]  # fmt: skip
+        while not self._stopping:
+            with (self.directory / "console.log").open("ab") as console:
+                self._nspawn = subprocess.Popen(
+                    ["setpriv", "--pdeathsig", "TERM", "bash", "-c", f'{enter} exec "$@"', "-",
+                     *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+                )  # fmt: skip
+            if self._nspawn.wait() != _REBOOT:
+                return
+
+    def _leader(self) -> int | None:
+        """The host's process 1, as this machine numbers it."""
+        if self._nspawn is None or self._nspawn.poll() is not None:
+            return None
+        children = _run("pgrep", "-P", str(self._nspawn.pid), check=False).split()
+        return int(children[0]) if children else None
+
+    def _wait_booted(self) -> None:
+        """Until systemd is done; then let it write to its control groups."""
+        deadline = time.monotonic() + BOOT_SECONDS
+        while time.monotonic() < deadline:
+            leader = self._leader()
+            if leader is None:
+                time.sleep(0.1)
+                continue
+            inside = ("nsenter", "-t", str(leader), "-a")
+            state = _run(*inside, "systemctl", "is-system-running", check=False).strip()
+            if state in ("running", "degraded"):
+                # nspawn mounts the v1 controllers read-only: limits would silently not hold.
+                for name in _CONTROLLERS:
+                    _run("nsenter", "-t", str(leader), "-m", "mount", "-o", "remount,bind,rw",
+                         f"/sys/fs/cgroup/{name}", check=False)  # fmt: skip
+                _run(*inside, "systemctl", "daemon-reexec")
+                if self.ssh("true", check=False) == "":
+                    return
+            time.sleep(0.1)
+        raise HostError(f"the host did not boot within {BOOT_SECONDS:g} s:\n{self.console()}")
+
+    def _end_leftovers(self) -> None:
+        """End what is still in this host's control groups, of a run that was killed."""
+        for group in self._own_cgroups():
+            for file in group.rglob("cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    for pid in file.read_text().split():
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(int(pid), signal.SIGKILL)
+
+
+def ansible(host: FreshHost, *arguments: str, check: bool = True, timeout: float = 1200.0) -> str:
+    """Run ansible-playbook at the operator's desk; what it printed."""
+    program = REPOSITORY / ".venv" / "bin" / "ansible-playbook"
+    command: Sequence[str] = host.in_outside(str(program), *arguments)
+    return _run(*command, check=check, timeout=timeout, cwd=REPOSITORY / "ansible")
