@@ -57,10 +57,11 @@ test-appliance: ## a fresh host in a machine of its own, set up by Ansible (need
 
 test-fast: ## the tests that need neither models nor Asterisk nor a running service
 	@scripts/setup lint
-	@$(BIN)/pytest -m "not speech and not asterisk and not service and not appliance" $(ARGS)
+	@$(BIN)/pytest -m "not speech and not asterisk and not service and not appliance and not promtool" $(ARGS)
 
 lint: ## formatting, types, architecture, shell, YAML, units, Prometheus
 	@scripts/setup lint
+	@scripts/get-prometheus || true
 	@scripts/lint
 
 format: ## put the code into its one format

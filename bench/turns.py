@@ -74,6 +74,6 @@ def _where(service: Samples) -> str:
         stage: 1000 * service.mean("voicebot_turn_stage_seconds", stage=stage, traffic="live")
         for stage in _STAGES
     }
-    recognition = 1000 * service.mean("voicebot_worker_job_seconds", job="transcribe")
+    recognition = 1000 * service.mean("voicebot_worker_job_seconds", kind="transcribe")
     stages = ", ".join(f"{stage} {mean:.0f}" for stage, mean in means.items())
     return f"means: {stages}; a recognition {recognition:.0f}, most of it while endpointing waits"

@@ -280,12 +280,12 @@ def capacity() -> Json:
             graph(
                 "Workers' compute per second", "As many as there are worker cores: they are full, "
                 "and turns wait.", "none",
-                ("sum by (job) (rate(voicebot_worker_job_seconds_sum{@}[R]))", "{{job}}"),
+                ("sum by (kind) (rate(voicebot_worker_job_seconds_sum{@}[R]))", "{{kind}}"),
                 stack=True,
             ),
             graph(
                 "Slowest worker jobs (p95)", "Rises with the calls: jobs wait or cores are shared.",
-                "s", (quantile(0.95, "voicebot_worker_job_seconds", "le, job"), "{{job}}"),
+                "s", (quantile(0.95, "voicebot_worker_job_seconds", "le, kind"), "{{kind}}"),
             ),
         ),
         since="now-24h",

@@ -13,22 +13,20 @@ import yaml
 
 from tests.grafana.conftest import DASHBOARDS, HERE, ROOT, pages
 from tests.grafana.queries import expressions, filled, metrics
+from tests.support.exporters import ALLOWED
 from voicebot.telemetry import reference
 from voicebot.telemetry.metrics import Metrics
 
 PAGES = pages()
 EVERY_PAGE = pytest.mark.parametrize("name", PAGES)
 
-OF_OTHERS = re.compile(
-    r"(node_(cpu_seconds_total|schedstat_waiting_seconds_total|timex_sync_status"
-    r"|memory_(MemAvailable|MemTotal)_bytes|filesystem_(avail|size)_bytes)"
-    r"|asterisk_(calls_count|channels_count|core_uptime_seconds|endpoints_state"
-    r"|pjsip_outbound_registration_status)"
-    r"|process_(start_time_seconds|resident_memory_bytes)|up|ALERTS"
-    r"|slo:(period_error_budget_remaining|error_budget|objective):ratio"
-    r"|slo:sli_error:ratio_rate(1h|1d|30d))"
-)
-"""What node_exporter, Asterisk, Prometheus and the recording rules give."""
+RECORDED = {
+    rule["record"]
+    for file in (ROOT / "prometheus/rules").glob("*.yml")
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+    if "record" in rule
+}
 
 AGREED = {
     "voicebot_cost_total", "voicebot_llm_first_token_seconds", "voicebot_llm_tokens_total",
@@ -69,11 +67,11 @@ def test_a_mistake_is_found(schemas: Path, tmp_path: Path, part: str, wrong: str
 
 @EVERY_PAGE
 def test_every_metric_exists(name: str) -> None:
-    known = set(reference.names()) | AGREED
+    known = set(reference.names()) | AGREED | ALLOWED | RECORDED
     for where, expression in expressions(PAGES[name]):
         named = metrics(expression)
         assert named, where
-        assert {m for m in named if m not in known and not OF_OTHERS.fullmatch(m)} == set(), where
+        assert named - known == set(), where
 
 
 @EVERY_PAGE
@@ -163,8 +161,8 @@ def test_what_is_provisioned_fits() -> None:
     prometheus = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
     assert source["isDefault"], "the variable `datasource` starts with it"
     assert source["jsonData"]["timeInterval"] == prometheus["global"]["scrape_interval"]
-    own = next(job for job in prometheus["scrape_configs"] if job["job_name"] == "prometheus")
-    assert source["url"] == f"http://{own['static_configs'][0]['targets'][0]}"
+    (own,) = yaml.safe_load((ROOT / "prometheus/targets/prometheus.yml").read_text())
+    assert source["url"] == f"http://{own['targets'][0]}"
     (provider,) = provisioned("dashboards")["providers"]
     assert provider["allowUiUpdates"] is False
 

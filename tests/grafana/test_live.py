@@ -16,6 +16,8 @@ from tests.grafana.test_dashboards import AGREED
 from tests.support.observed import Observed, observed
 from voicebot.telemetry.metrics import PROVIDERS
 
+pytestmark = [pytest.mark.service, pytest.mark.asterisk]
+
 PAGES = pages()
 RULES = sorted((ROOT / "prometheus").glob("rules/*.yml"))
 

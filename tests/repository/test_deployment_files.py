@@ -45,13 +45,28 @@ def test_the_unit_writes_only_below_its_state_directory(
         assert not path.is_absolute()
 
 
+def targets(job: str) -> list[str]:
+    """Where the job's one target file sends Prometheus."""
+    config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
+    (found,) = (c for c in config["scrape_configs"] if c["job_name"] == job)
+    (files,) = found["file_sd_configs"]
+    assert files["files"] == [f"targets/{job}.yml"]
+    (entry,) = yaml.safe_load((ROOT / f"prometheus/targets/{job}.yml").read_text())
+    assert entry["labels"] == {"instance": "voicebot"}, "or the cores are not marked"
+    hosts: list[str] = entry["targets"]
+    return hosts
+
+
 def test_prometheus_asks_where_the_service_answers() -> None:
-    jobs = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in jobs}
     settings = Settings()
-    assert targets["voicebot"] == [f"{settings.control_host}:{settings.control_port}"]
-    taken = {str(settings.audiosocket_port), str(settings.control_port)}
-    assert targets["prometheus"][0].rpartition(":")[2] not in taken
+    assert targets("voicebot") == [f"{settings.control_host}:{settings.control_port}"]
+    taken = {settings.audiosocket_port, settings.control_port}
+    others = {
+        int(targets(job)[0].rpartition(":")[2])
+        for job in ("node", "asterisk", "alertmanager", "prometheus")
+    }
+    assert len(others) == 4
+    assert not taken & others
 
 
 def test_scripts_can_be_run() -> None:

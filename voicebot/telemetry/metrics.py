@@ -291,11 +291,11 @@ class Metrics(Instruments):
         self.worker_jobs = self._counter(
             "voicebot_worker_jobs",
             "Jobs the workers were given, by how they ended.",
-            job=jobs,
+            kind=jobs,
             outcome=("ok", "error", "timeout", "cancelled"),
         )
         self.worker_job_seconds = self._histogram(
-            "voicebot_worker_job_seconds", "Compute time of a job.", STAGE_BUCKETS, job=jobs
+            "voicebot_worker_job_seconds", "Compute time of a job.", STAGE_BUCKETS, kind=jobs
         )
         self.worker_jobs_waiting = self._gauge(
             "voicebot_worker_jobs_waiting",

@@ -40,7 +40,7 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
 
 
 def finished(metrics: Metrics, outcome: str) -> float:
-    labels = {"job": "transcribe", "outcome": outcome}
+    labels = {"kind": "transcribe", "outcome": outcome}
     return metrics.registry.get_sample_value("voicebot_worker_jobs_total", labels) or 0.0
 
 

@@ -1,0 +1,1 @@
+"""Prometheus's rules as code; :mod:`prometheus.build` prints them, from ``alerts.yaml``."""
