@@ -237,6 +237,11 @@ class Settings:
         "Core of the event loop. -1: the first one the process may use.",
         group="machine")  # fmt: skip
 
+    stuck_limit: float = _setting(
+        "STUCK_LIMIT", "10", _seconds(0, 3600), "s",
+        "When the event loop has not moved for so long, the process says where it is stuck and "
+        "ends, to be started again. 0: never.", group="machine")  # fmt: skip
+
     # -- files
     cache_dir: Path = _setting(  # noqa: RUF009 -- a field()
         "CACHE_DIR", "var/cache", _path, "path", "Rendered prompts.", group="files")  # fmt: skip

@@ -35,6 +35,7 @@ from voicebot.journal.writer import Journal
 from voicebot.providers import prices
 from voicebot.server import CallServer
 from voicebot.telemetry.metrics import Metrics
+from voicebot.watchdog import Watchdog
 from voicebot.workers.layout import CoreLayout
 
 log = structlog.get_logger(__name__)
@@ -60,7 +61,7 @@ async def run(settings: Settings, metrics: Metrics) -> None:
             on_drain=stop.request,
         )
         control = _start_control(settings, server, metrics, stack)
-        pulse = loop.create_task(_pulse(server, metrics))
+        pulse = loop.create_task(_pulse(server, metrics, settings.stuck_limit))
         stack.callback(pulse.cancel)
         port = await server.bind(settings.audiosocket_host, settings.audiosocket_port)
         stack.push_async_callback(server.close)
@@ -183,21 +184,21 @@ async def _until_stopped(server: CallServer, stop: _StopRequests, within: float)
     log.info("drain ended", drained=drained, cut=len(server.active_calls()))
 
 
-async def _pulse(server: CallServer, metrics: Metrics) -> None:
-    """Signs of life for /healthz and systemd, and how late the loop runs."""
+async def _pulse(server: CallServer, metrics: Metrics, stuck_limit: float) -> None:
+    """Signs of life for /healthz and the watchdog, and how late the loop runs."""
     loop = asyncio.get_running_loop()
-    interval = systemd.watchdog_interval()
-    fed = loop.time()
+    watchdog = Watchdog(stuck_limit, loop.time())
     due = loop.time() + LAG_PERIOD
-    while True:
-        await asyncio.sleep(due - loop.time())
-        now = loop.time()
-        metrics.loop_lag.observe(max(0.0, now - due))
-        server.heartbeat()
-        if interval is not None and now - fed >= interval:
-            systemd.notify("WATCHDOG=1")
-            fed = now
-        due = max(due + LAG_PERIOD, now)
+    try:
+        while True:
+            await asyncio.sleep(due - loop.time())
+            now = loop.time()
+            metrics.loop_lag.observe(max(0.0, now - due))
+            server.heartbeat()
+            watchdog.alive(now)
+            due = max(due + LAG_PERIOD, now)
+    finally:
+        watchdog.stop()
 
 
 def availability(policy: str, script: Script) -> Callable[[], bool]:
@@ -232,7 +233,9 @@ def _settle(loop_core: int) -> None:
 
 
 def revision() -> str:
-    """The source revision, where there is a repository to ask; for ``build_info``."""
+    """The source revision, for ``build_info``: what the image says, or the repository."""
+    if built_from := os.environ.get("VOICEBOT_REVISION"):
+        return built_from
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

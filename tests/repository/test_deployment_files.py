@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 from pathlib import Path
 
 import pytest
+import run_flags
 import yaml
 
 from voicebot.config import Settings
 
 ROOT = Path(__file__).parents[2]
+
+
+DANGEROUS = """
+add_key bpf chroot clone3 io_uring_setup kexec_load keyctl memfd_create mknod mknodat mount
+name_to_handle_at open_by_handle_at perf_event_open personality pidfd_getfd pivot_root
+process_vm_readv process_vm_writev ptrace reboot setns swapon umount2 unshare userfaultfd
+"""
 
 
 class _Unit(configparser.RawConfigParser):
@@ -20,19 +29,58 @@ class _Unit(configparser.RawConfigParser):
     optionxform = staticmethod(str)  # type: ignore[assignment]
 
 
-@pytest.fixture(scope="module")
-def unit() -> configparser.RawConfigParser:
+def unit_file(name: str) -> configparser.RawConfigParser:
     parser = _Unit(strict=False)
-    parser.read(ROOT / "systemd" / "voicebot.service")
+    parser.read(ROOT / "systemd" / name)
     return parser
 
 
-def test_systemd_waits_for_running_calls_longer_than_the_service_does(
-    unit: configparser.RawConfigParser,
-) -> None:
+@pytest.fixture(scope="module")
+def unit() -> configparser.RawConfigParser:
+    return unit_file("voicebot-native.service")
+
+
+@pytest.mark.parametrize("name", ["voicebot-native.service", "voicebot.service"])
+def test_systemd_waits_for_running_calls_longer_than_the_service_does(name: str) -> None:
     settings = Settings()
     assert settings.drain_timeout > settings.max_call_duration
-    assert unit.getint("Service", "TimeoutStopSec") > settings.drain_timeout
+    assert unit_file(name).getint("Service", "TimeoutStopSec") > settings.drain_timeout
+
+
+def test_docker_waits_longer_than_the_service_and_systemd_longer_than_docker() -> None:
+    stop = run_flags.load()["voicebot"]["stop_seconds"]
+    assert Settings().drain_timeout < stop
+    assert stop < unit_file("voicebot.service").getint("Service", "TimeoutStopSec")
+
+
+@pytest.mark.parametrize("container", ["voicebot", "asterisk"])
+def test_each_container_is_run_with_every_restriction(container: str) -> None:
+    arguments = run_flags.run_arguments(container, run_flags.load()[container])
+    assert {
+        "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--init",
+        f"--security-opt=seccomp={ROOT / 'docker' / 'seccomp.json'}",
+    } <= set(arguments)  # fmt: skip
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    assert given["--memory"] == given["--memory-swap"]
+    assert int(given["--pids-limit"]) > 0
+    assert "docker.sock" not in str(arguments)
+    assert not {"--privileged", "--cap-add", "--device", "--pid"} & given.keys()
+    for argument in arguments:
+        if argument.startswith("--tmpfs="):
+            assert "noexec,nosuid,nodev,size=" in argument
+
+
+def test_the_system_calls_allowed_are_fewer_than_dockers_and_none_of_the_dangerous_ones() -> None:
+    profile = json.loads((ROOT / "docker" / "seccomp.json").read_text())
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    allowed = {
+        name
+        for rule in profile["syscalls"]
+        if rule["action"] == "SCMP_ACT_ALLOW"
+        for name in rule["names"]
+    }
+    assert len(allowed) < 230, "Docker's own allows more than 350"
+    assert not allowed & set(DANGEROUS.split())
 
 
 def test_the_unit_writes_only_below_its_state_directory(

@@ -23,6 +23,10 @@ SETS = {
     "cloud": PROJECT["dependencies"]
     + PROJECT["optional-dependencies"]["local"]
     + PROJECT["optional-dependencies"]["cloud"],
+    "image-cloud": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cloud"],
+    "image-full": PROJECT["dependencies"]
+    + PROJECT["optional-dependencies"]["cloud"]
+    + ["ctranslate2", "onnxruntime"],
     "dev": [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())],
 }
 
@@ -60,7 +64,9 @@ def test_exact_versions_in_pyproject_are_the_pinned_ones(name: str) -> None:
             assert pins(name)[name_of(requirement)] == {requirement.split("==")[1].strip()}
 
 
-@pytest.mark.parametrize("name", ["runtime", "local", "cloud", "deploy"])
+@pytest.mark.parametrize(
+    "name", ["runtime", "local", "cloud", "image-cloud", "image-full", "deploy"]
+)
 def test_a_smaller_set_has_the_versions_that_are_tested(name: str) -> None:
     tested = pins("dev")
     for package, versions in pins(name).items():

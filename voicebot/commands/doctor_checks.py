@@ -196,8 +196,9 @@ def memory(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def directories(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    complete = not models.check(settings.models_dir, embedded=settings.embedded_engine)
     wanted: Mapping[str, Path] = {
-        "MODELS_DIR": settings.models_dir,
+        **({} if complete else {"MODELS_DIR": settings.models_dir}),  # an image's cannot be written
         "CACHE_DIR": settings.cache_dir,
         **({"RECORDINGS_DIR": settings.recordings_dir} if settings.record_calls else {}),
     }
