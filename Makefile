@@ -8,11 +8,12 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 
-# SCENARIO=… for `make call`, ARGS=… for anything more: make call SCENARIO=keypad
+# SCENARIO=… for `make call`, NAME=… for `make drill`, ARGS=… for anything more: make call SCENARIO=keypad
 SCENARIO ?= internet-resolved
+NAME ?=
 ARGS ?=
 
-.PHONY: help setup demo serve call prompts doctor test test-appliance test-fast lint format bench docs dashboards lock clean
+.PHONY: help setup demo serve call prompts doctor test test-appliance test-drills drill test-fast lint format bench docs dashboards lock clean
 
 help: ## this list
 	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
@@ -49,7 +50,7 @@ test: ## all tests, with real speech and a real Asterisk
 	@scripts/setup test
 	@scripts/get-asterisk
 	@scripts/get-prometheus
-	@$(BIN)/pytest -m "not appliance" $(ARGS)
+	@$(BIN)/pytest -m "not appliance and not drill" $(ARGS)
 
 test-appliance: ## a fresh host in a machine of its own, set up by Ansible (needs root)
 	@scripts/setup appliance
@@ -57,7 +58,19 @@ test-appliance: ## a fresh host in a machine of its own, set up by Ansible (need
 
 test-fast: ## the tests that need neither models nor Asterisk nor a running service
 	@scripts/setup lint
-	@$(BIN)/pytest -m "not speech and not asterisk and not service and not appliance and not promtool" $(ARGS)
+	@$(BIN)/pytest -m "not speech and not asterisk and not service and not appliance and not promtool and not drill" $(ARGS)
+
+test-drills: ## each fault of `make drill`, with short windows (a quarter of an hour)
+	@scripts/setup test
+	@scripts/get-asterisk
+	@scripts/get-prometheus
+	@$(BIN)/pytest tests/drills $(ARGS)
+
+drill: ## play a fault on a real system and see the alert arrive: NAME=dead-stt, ARGS=--real-windows
+	@scripts/setup test
+	@scripts/get-asterisk
+	@scripts/get-prometheus
+	@$(BIN)/python -m tests.drills.play $(ARGS) $(NAME)
 
 lint: ## formatting, types, architecture, shell, YAML, units, Prometheus
 	@scripts/setup lint

@@ -24,6 +24,7 @@ import yaml
 from prometheus.table import DURATION, TABLE, Burn, Cause, Objective, Table, load, seconds
 
 Rule = dict[str, Any]
+LABEL = re.compile(r"\{\{ \$labels\.\w+ \}\}")
 WINDOWS = {"fast": ("1m", "3m", "5m", "30m", "1h"), "slow": ("2h", "6h", "1d", "3d")}
 MONTH = "30d"
 INTERVALS = {"fast": "15s", "slow": "1m", "month": "2m"}
@@ -220,15 +221,31 @@ def alertmanager(**site: str) -> str:
     return environment.get_template("alertmanager.yml.j2").render(site)
 
 
+def index(table: Table) -> str:
+    """The table of all alerts for ``docs/runbooks/README.md``."""
+    budgets = [
+        (", ".join(o.severities), o.alert, f"{o.summary} Promised, {o.objective:.1%}: {o.promise}.")
+        for o in table.objectives.values()
+    ]
+    others = [(cause.severity, cause.name, cause.summary) for cause in table.causes]
+    rows = [
+        f"| [{alert}]({alert}.md) | {severity} | {re.sub(LABEL, '…', summary)} |"
+        for severity, alert, summary in [*budgets, *others]
+    ]
+    return "\n".join(["| Alert | | What it says |", "|---|---|---|", *rows])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m prometheus.build", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=(*FILES, "alertmanager"))
+    parser.add_argument("name", nargs="?", choices=(*FILES, "alertmanager", "index"))
     parser.add_argument("--scale", type=float, default=1, help="make durations so much shorter")
     chosen = parser.parse_args()
     if chosen.name is None:
         print("\n".join(FILES))
     elif chosen.name == "alertmanager":
         print(alertmanager(), end="")
+    elif chosen.name == "index":
+        print(index(load()))
     else:
         print(render(chosen.name, chosen.scale), end="")
 

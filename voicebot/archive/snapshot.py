@@ -113,7 +113,7 @@ def copy_journal(url: str, target: Path) -> None:
         check_journal(target)
     except sqlite3.Error as error:
         raise ArchiveError(
-            f"{source}: cannot be copied: {error}; docs/runbooks/journal-failing.md"
+            f"{source}: cannot be copied: {error}; docs/runbooks/VoicebotJournalFailing.md"
         ) from error
 
 

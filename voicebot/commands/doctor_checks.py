@@ -302,7 +302,7 @@ def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
 def journal(settings: Settings, machine: Machine) -> Iterator[Finding]:
     import sqlalchemy  # here, as above
 
-    remedy = "check JOURNAL_URL; docs/runbooks/journal-failing.md"
+    remedy = "check JOURNAL_URL; docs/runbooks/VoicebotJournalFailing.md"
     try:
         url = sqlalchemy.make_url(settings.journal_url)
         shown = url.render_as_string(hide_password=True)
