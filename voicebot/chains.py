@@ -158,28 +158,30 @@ def build(
     def gate(stage: Stage, name: str) -> Gate:
         ends = sunsets.get((stage, name), Sunset(name, None))
         metrics.model_sunset.labels(stage.value, name).set(ends.timestamp)
-        made_gate = Gate(stage, name, metrics, time.monotonic, ends)
-        gates[stage, name] = made_gate
-        return made_gate
+        gates[stage, name] = Gate(stage, name, metrics, time.monotonic, ends)
+        return gates[stage, name]
 
     ears: dict[str, SpeechToText] = {**made.ears, **({LOCAL: local_stt} if local_stt else {})}
     voices: dict[str, TextToSpeech] = {**made.voices, **({LOCAL: local_tts} if local_tts else {})}
     ear_links = [
-        EarLink(InstrumentedSpeechToText(ears[name], metrics), gate(Stage.STT, name))
-        for name in stt_order(settings)
+        EarLink(InstrumentedSpeechToText(ears[g.provider], metrics, g.sunset.model), g)
+        for g in (gate(Stage.STT, name) for name in stt_order(settings))
     ]
-
-    def measured(voice: TextToSpeech, name: str) -> TextToSpeech:
-        return InstrumentedTextToSpeech(voice, metrics, made.meters.get((Stage.TTS, name)))
-
     mind_links = [
-        ModelLink(InstrumentedLanguageModel(made.minds[name], metrics), gate(Stage.LLM, name))
-        for name in llm_order(settings)
-        if name != RULES
+        ModelLink(InstrumentedLanguageModel(made.minds[g.provider], metrics, g.sunset.model), g)
+        for g in (gate(Stage.LLM, name) for name in llm_order(settings) if name != RULES)
     ]
     voice_links = [
-        VoiceLink(measured(voices[name], name), gate(Stage.TTS, name))
-        for name in tts_order(settings)
+        VoiceLink(
+            InstrumentedTextToSpeech(
+                voices[g.provider],
+                metrics,
+                made.meters.get((Stage.TTS, g.provider)),
+                g.sunset.model,
+            ),
+            g,
+        )
+        for g in (gate(Stage.TTS, name) for name in tts_order(settings))
     ]
     return Chains(
         _ears(ear_links, settings),

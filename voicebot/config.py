@@ -17,7 +17,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from voicebot import settings_files
+from voicebot import settings_checks, settings_files
 from voicebot.values import Parser
 from voicebot.values import address as _address
 from voicebot.values import age_recipient as _age_recipient
@@ -25,9 +25,11 @@ from voicebot.values import boolean as _boolean
 from voicebot.values import chain as _chain
 from voicebot.values import choice as _choice
 from voicebot.values import cores as _cores
+from voicebot.values import headers as _headers
 from voicebot.values import integer as _integer
 from voicebot.values import non_empty as _text
 from voicebot.values import optional_path as _optional_path
+from voicebot.values import optional_url as _optional_url
 from voicebot.values import path as _path
 from voicebot.values import seconds as _seconds
 from voicebot.values import sunsets as _sunsets
@@ -294,6 +296,19 @@ class Settings:
         "What it says: a goodbye in your script's language, WAV, 8000 Hz, 16 bit, mono. Empty: "
         "the French one that is shipped.", group="probe")  # fmt: skip
 
+    # -- traces
+    otlp_endpoint: str = _setting(
+        "OTLP_ENDPOINT", "", _optional_url, "URL",
+        "OpenTelemetry collector that traces of calls go to, by OTLP over HTTP, such as "
+        "http://127.0.0.1:4318. Empty: none are made.", group="traces")  # fmt: skip
+    otlp_headers: tuple[str, ...] = _setting(
+        "OTLP_HEADERS", "", _headers, "name=value,…",
+        "Headers that the collector wants.", group="traces", secret=True)  # fmt: skip
+    trace_transcripts: bool = _setting(
+        "TRACE_TRANSCRIPTS", "false", _boolean, "",
+        "Put what people say into traces (attributes with a part pii).",
+        group="traces")  # fmt: skip
+
     # -- logs
     log_level: str = _setting(
         "LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "",
@@ -309,19 +324,6 @@ class Settings:
 def described() -> list[Field[Any]]:
     """The table: fields whose metadata is env, text, parse, unit, about, group, secret."""
     return list(fields(Settings))
-
-
-def text_of(value: Any) -> str:
-    """A setting's value as it is written in a settings file."""
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -361,49 +363,10 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     if faults:
         raise SettingsError(faults)
     settings = Settings(**{**values, **overrides})
-    faults += _chain_faults(settings)
-    if settings.silence_hangup <= settings.silence_warning:
-        faults.append(
-            f"SILENCE_HANGUP_TIMEOUT={settings.silence_hangup:g}: must be above "
-            f"SILENCE_WARNING_TIMEOUT ({settings.silence_warning:g})"
-        )
+    faults = settings_checks.faults(settings)
     if faults:
         raise SettingsError(faults)
     return settings
-
-
-def _chain_faults(settings: Settings) -> list[str]:
-    """Whoever is named in a chain needs a key, somebody must be in it, and the rules come last."""
-    keys = {
-        "deepgram": ("DEEPGRAM_API_KEY", settings.deepgram_api_key),
-        "openai": ("OPENAI_API_KEY", settings.openai_api_key),
-        "groq": ("GROQ_API_KEY", settings.groq_api_key),
-        "groq_spare": ("GROQ_API_KEY", settings.groq_api_key),
-        "local": ("EMBEDDED_ENGINE=true", settings.embedded_engine),
-        "rules": ("nothing", True),
-    }
-    chains = {
-        "STT_CHAIN": (settings.stt_chain, ("deepgram", "local")),
-        "LLM_CHAIN": (settings.llm_chain, ("groq", "groq_spare", "rules")),
-        "TTS_CHAIN": (settings.tts_chain, ("openai", "deepgram", "local")),
-    }
-    faults = []
-    for env, (chain, automatic) in chains.items():
-        if not chain and not any(keys[name][1] for name in automatic):
-            needed = " or ".join(keys[name][0] for name in automatic if name != "local")
-            faults.append(
-                f"{env}=auto: there is nobody: EMBEDDED_ENGINE=false (the image `cloud` has no "
-                f"offline engine), and no key is set. Set {needed}, or use the image `full`"
-            )
-        faults += [
-            f"{env}={','.join(chain)}: {name} needs {keys[name][0]}, which is "
-            + ("false" if name == "local" else "empty")
-            for name in chain
-            if not keys[name][1]
-        ]
-    if settings.llm_chain and settings.llm_chain[-1] != "rules":
-        faults.append(f"LLM_CHAIN={','.join(settings.llm_chain)}: must end with rules")
-    return faults
 
 
 assert all(f.default_factory is not MISSING for f in described()), "every setting has a default"

@@ -9,6 +9,7 @@ loopback (``CONTROL_HOST``); requests are bounded in size, number and time.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ HEARTBEAT_LIMIT: Final = 5.0
 MOST_WATCHERS: Final = 32
 """Event streams served at once; each holds a thread."""
 _POLL: Final = 0.5  # seconds between looks at whether the server stops, while a stream is quiet
+_LINKEDID: Final = re.compile(r"(?:^|&)linkedid=([A-Za-z0-9._-]{1,64})(?:&|$)")
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -162,10 +164,16 @@ class ControlApp:
         self._view.request_drain()
         return _json(HTTPStatus.ACCEPTED, {"draining": True})
 
-    def _next(self, _environ: WSGIEnvironment, call_id: str) -> _Answer:
+    def _next(self, environ: WSGIEnvironment, call_id: str) -> _Answer:
         key = _uuid(call_id)
+        step = "transfer" if key is None else self._view.next_step(key)
+        if key is not None:
+            # Here two logs meet: Asterisk's id for the caller is in its CDR and SIP traces.
+            linkedid = _LINKEDID.search(str(environ.get("QUERY_STRING", "")))
+            found = linkedid[1] if linkedid else None
+            log.info("call handed back", call_id=str(key), next=step, linkedid=found)
         # No newline: the dialplan compares the whole answer. A person is the safe default.
-        return _plain(HTTPStatus.OK, "transfer" if key is None else self._view.next_step(key))
+        return _plain(HTTPStatus.OK, step)
 
     def _events(self, environ: WSGIEnvironment, call_id: str) -> _Answer:
         key = _uuid(call_id)

@@ -34,6 +34,7 @@ from voicebot.dialogue.slots import Limits
 from voicebot.journal.writer import Journal
 from voicebot.providers import prices
 from voicebot.server import CallServer
+from voicebot.telemetry import tracing
 from voicebot.telemetry.metrics import Metrics
 from voicebot.watchdog import Watchdog
 from voicebot.workers.layout import CoreLayout
@@ -101,6 +102,7 @@ async def _start(
     journal = Journal(settings.journal_url, metrics)
     stack.callback(journal.close)
     recorder = _start_recorder(settings, metrics, stack)
+    traces = await _start_tracing(settings, metrics, stack)
     speech = await engines.start(settings, script, tariff, cores, metrics)
     stack.push_async_callback(speech.close)
     await speech.render_prompts(script.fixed_texts())
@@ -118,6 +120,7 @@ async def _start(
         recorder=recorder,
         technician_available=availability(settings.technicians_available, script),
         currency=tariff.currency,
+        tracing=traces,
     )
 
 
@@ -141,6 +144,26 @@ def _start_recorder(
     recorder = recordings.Recorder(settings.recordings_dir, metrics)
     stack.callback(recorder.close)
     return recorder
+
+
+async def _start_tracing(
+    settings: Settings, metrics: Metrics, stack: AsyncExitStack
+) -> tracing.Tracing:
+    if not settings.otlp_endpoint:
+        return tracing.OFF
+    headers = dict(pair.split("=", 1) for pair in settings.otlp_headers)
+    # In a thread: the library takes a fifth of a second to import.
+    made = await asyncio.to_thread(
+        tracing.start,
+        settings.otlp_endpoint,
+        headers,
+        metrics,
+        version=__version__,
+        personal=settings.trace_transcripts,
+    )
+    stack.callback(made.close)
+    log.info("traces are sent", endpoint=settings.otlp_endpoint)
+    return made
 
 
 class _StopRequests:

@@ -1,4 +1,4 @@
-"""How the text of a setting becomes a value: one parser for each kind.
+"""How the text of a setting becomes a value, one parser for each kind; and text again.
 
 A parser takes what stands in the file or the environment and returns the value, or raises
 ValueError with what is allowed, worded to follow the setting's name and value. Nothing here knows
@@ -15,6 +15,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Parser = Callable[[str], Any]
+
+
+def text_of(value: Any) -> str:
+    """A setting's value as it is written in a settings file."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
 _AGE_RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")  # Bech32 of 32 bytes
 
 
@@ -93,6 +108,18 @@ def url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an address such as https://api.example.com")
     return text.rstrip("/")
+
+
+def optional_url(text: str) -> str:
+    return url(text) if text else ""
+
+
+def headers(text: str) -> tuple[str, ...]:
+    """name=value pairs with commas."""
+    pairs = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not all(name and sep and value for name, sep, value in (p.partition("=") for p in pairs)):
+        raise ValueError("must be like authorization=Basic%20abc,x-scope=voicebot")
+    return pairs
 
 
 def age_recipient(text: str) -> str:

@@ -102,7 +102,10 @@ async def test_the_line_is_answered_and_the_call_is_nobodys_business(
     assert call_id[14] == "8"
     assert "caller=probe" in asterisk.call_log(call_id)[0]
     assert "next=hangup" in asterisk.call_log(call_id)[-1]
-    assert call_id in asterisk.cdr()
+    (handed,) = service.logged("call handed back", call_id=call_id)
+    (record,) = [line for line in asterisk.cdr().splitlines() if call_id in line]
+    assert handed["linkedid"].startswith("voicebot-")
+    assert f'"{handed["linkedid"]}"' in record
     live = {"outcome": "completed", "traffic": "live"}
     assert service.count("calls_total", **{**live, "traffic": "probe"}) == 1
     assert service.count("calls_total", **live) == 0

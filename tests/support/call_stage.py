@@ -20,6 +20,7 @@ from voicebot.call.recorder import Recorder
 from voicebot.call.session import CallSession, Ended, Services
 from voicebot.dialogue.slots import Limits
 from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord
+from voicebot.providers.instrumented import InstrumentedSpeechToText, InstrumentedTextToSpeech
 from voicebot.providers.interfaces import (
     Expectation,
     ProviderError,
@@ -27,6 +28,7 @@ from voicebot.providers.interfaces import (
     Transcript,
 )
 from voicebot.telemetry.metrics import Metrics
+from voicebot.telemetry.tracing import OFF, Tracing
 
 SPEECH = b"\x00\x20" * pcm.FRAME_SAMPLES
 BOT_FRAME = b"\x00\x10" * pcm.FRAME_SAMPLES
@@ -152,20 +154,25 @@ class CallStage:
         technician: bool = True,
         recorder: Recorder | None = None,
         call_id: uuid.UUID | None = None,
+        tracing: Tracing = OFF,
+        metrics: Metrics | None = None,
+        measured: bool = False,
     ) -> None:
+        """*measured*: the providers are wrapped as the service wraps them."""
         self.loop = asyncio.get_running_loop()
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
         self.stt = stt or ScriptedStt()
         self.tts = tts or ScriptedTts()
         self.journal = journal or NotedJournal()
         self.heard: list[bytes | None] = []
         self.ended: Ended | None = None
         self.hung_up_by_bot = False
+        self.late_frames = 0
         services = Services(
             script=script_file.load(),
             limits=Limits(8, 15, 600),
-            stt=self.stt,
-            tts=self.tts,
+            stt=InstrumentedSpeechToText(self.stt, self.metrics) if measured else self.stt,
+            tts=InstrumentedTextToSpeech(self.tts, self.metrics) if measured else self.tts,
             prompts=Prompts(),
             new_vad=LoudnessVad,
             metrics=self.metrics,
@@ -173,6 +180,7 @@ class CallStage:
             recorder=recorder,
             technician_available=lambda: technician,
             currency="USD",
+            tracing=tracing,
         )
         self.session = CallSession(
             call_id or uuid.uuid4(),

@@ -148,21 +148,26 @@ class ServiceInstance:
         raise KeyError(wanted)
 
     def command(self, *arguments: str) -> str:
-        """What ``voicebot …`` prints with the service's settings."""
+        """What ``voicebot …`` prints with the service's settings, and the ports that it got."""
+        ports = {
+            "AUDIOSOCKET_PORT": str(self.audiosocket_port),
+            "CONTROL_PORT": str(self.control_port),
+        }
         return subprocess.run(
             [sys.executable, "-m", "voicebot", *arguments],
             cwd=REPOSITORY,
-            env=self._environment(),
+            env={**self._environment(), **ports},
             capture_output=True,
             check=True,
             text=True,
             timeout=30,
         ).stdout
 
-    def get(self, path: str) -> str:
+    def get(self, path: str, *, accept: str = "*/*") -> str:
         """The body of ``GET path`` on the control port. Raises urllib's errors."""
         url = f"http://127.0.0.1:{self.control_port}{path}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        request = urllib.request.Request(url, headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=5) as answer:
             text: str = answer.read().decode()
             return text
 

@@ -29,6 +29,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.ended = False
+        self.late_frames = 0
 
     def end(self) -> None:
         self.ended = True

@@ -1,74 +1,60 @@
 """What is kept of a call: turns for the journal, figures for the metrics, lines for the log.
 
-The session tells it what happens; it decides nothing. A turn is opened by what the caller did
-(spoke, pressed keys, stayed silent) and holds the bot's answer as far as it was heard, so it is
-closed when the next one opens or the call ends. Turn 0 is the greeting.
+Spans for the trace, too. The session tells it what happens; it decides nothing. A turn is opened by
+what the caller did (spoke, pressed keys, stayed silent) and holds the bot's answer as far as it was
+heard, so it is closed when the next one opens or the call ends. Turn 0 is the greeting.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import structlog
 
+from voicebot.call.lines import Ending, call_line, turn_line
+from voicebot.call.notes import CallNotes
+from voicebot.call.spans import call_span, request_span, turn_span
 from voicebot.call.traffic import LIVE
+from voicebot.call.turn import Sound, Turn, assign
 from voicebot.dialogue.slots import Slots
 from voicebot.dialogue.states import State
 from voicebot.journal.records import CallEnded, CallStarted, TurnRecord, UseRecord
 from voicebot.journal.writer import Journal
-from voicebot.providers.usage import Bill
-from voicebot.telemetry.feed import CallFeed
+from voicebot.providers.interfaces import Transcript
+from voicebot.telemetry import spans
 from voicebot.telemetry.metrics import Metrics
+from voicebot.telemetry.spans import Span
+from voicebot.telemetry.tracing import trace_id_of
 from voicebot.turns.timeline import TurnTimeline
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Turn:
-    number: int
-    began: datetime
-    state_from: str
-    timeline: TurnTimeline | None = None
-    caller_text: str = ""
-    bot_texts: list[str] = field(default_factory=list)
-    understood: str = ""
-    outcome: str = "answered"
-    stt_seconds: float | None = None
-    keys: bool = False
 
 
 class CallLedger:
     """One call's. Times are the session's monotonic seconds; dates are taken here."""
 
     def __init__(
-        self,
-        call_id: str,
-        traffic: str,
-        metrics: Metrics,
-        journal: Journal,
-        feed: CallFeed,
-        now: float,
-        bill: Bill,
-        currency: str,
+        self, notes: CallNotes, metrics: Metrics, journal: Journal, currency: str, now: float
     ) -> None:
-        """*bill* grows as the call goes; *currency* is what its costs are in."""
-        self.feed = feed
-        self._bill = bill
-        self._currency = currency
-        self._traffic = traffic
-        self._call_id = call_id
-        self._log = log.bind(call_id=call_id)
+        """*currency* is what costs are in."""
+        self._notes = notes
+        self._call_id = notes.call_id
+        self._traffic = notes.traffic
+        self._exemplar = {"trace_id": trace_id_of(notes.call_id)}
+        self._log = log.bind(call_id=notes.call_id)
         self._metrics = metrics
         self._journal = journal
+        self._currency = currency
         self._began = now
+        self._epoch = time.time() - now  # makes dates of monotonic seconds, for the trace
         self._state = State.INIT.value
-        self._turn = _Turn(0, datetime.now(UTC), self._state)
+        self._turn = Turn(0, datetime.now(UTC), now, self._state)
         self._turns = 0
         self._counts = {"no_input": 0, "no_match": 0, "barge_ins": 0}
         self._onset: float | None = None
-        self._first_audio = False
+        self._first_audio: float | None = None
 
     def started(self, script_name: str, script_version: str) -> None:
         self._journal.call_started(
@@ -87,12 +73,14 @@ class CallLedger:
         """Speech that began at *onset* is long enough to interrupt."""
         self._onset = onset
 
-    def caller_said(self, text: str, speech_ended: float, stt_seconds: float, now: float) -> None:
+    def caller_said(self, transcript: Transcript, speech_ended: float, now: float) -> None:
         """A turn with words ended at *now*; the last speech sound was at *speech_ended*."""
+        text = transcript.text
         self._open(now, timeline=TurnTimeline(speech_ended, turn_ended=now))
         self._turn.caller_text = text
-        self._turn.stt_seconds = stt_seconds
-        self.feed.publish(now - self._began, "caller_said", text=text)
+        self._turn.stt_seconds = transcript.compute_seconds
+        self._turn.confidence = transcript.confidence
+        self._notes.feed.publish(now - self._began, "caller_said", text=text)
         self._log.info("caller said", pii_text=text)
 
     def _digit(self, digit: str, now: float) -> None:
@@ -103,7 +91,7 @@ class CallLedger:
             self._turn.keys = True
         self._turn.caller_text += digit
         self._turn.timeline = TurnTimeline(now, turn_ended=now)
-        self.feed.publish(now - self._began, "digit", digit=digit)
+        self._notes.feed.publish(now - self._began, "digit", digit=digit)
 
     # -- the bot
 
@@ -111,7 +99,7 @@ class CallLedger:
         """The dialogue has decided what to say."""
         if self._turn.timeline is not None and self._turn.timeline.answer_ready is None:
             self._turn.timeline.answer_ready = now
-        self.feed.publish(now - self._began, "bot_said", text=text)
+        self._notes.feed.publish(now - self._began, "bot_said", text=text)
         self._log.info("bot says", pii_text=text)
 
     def audio_ready(self, now: float) -> None:
@@ -121,9 +109,10 @@ class CallLedger:
 
     def audio_sent(self, now: float) -> None:
         """The first frame of an utterance is on the wire."""
-        if not self._first_audio:
-            self._first_audio = True
-            self._metrics.call_first_audio.observe(now - self._began)
+        self._turn.sounds.append(Sound(now))
+        if self._first_audio is None:
+            self._first_audio = now - self._began
+            self._metrics.call_first_audio.observe(self._first_audio)
         timeline = self._turn.timeline
         if timeline is None or timeline.audio_sent is not None:
             return
@@ -131,24 +120,28 @@ class CallLedger:
         stages = timeline.stages()
         if stages is None:
             return
-        self._metrics.turn_response.labels(self._traffic).observe(sum(stages.values()))
+        response = self._metrics.turn_response.labels(self._traffic)
+        response.observe(sum(stages.values()), self._exemplar)
         for stage, seconds in stages.items():
-            self._metrics.turn_stage.labels(stage, self._traffic).observe(seconds)
+            self._metrics.turn_stage.labels(stage, self._traffic).observe(seconds, self._exemplar)
 
-    def bot_heard(self, text: str) -> None:
-        """The caller has heard *text*."""
+    def bot_heard(self, text: str, now: float) -> None:
+        """The caller has heard *text*, and the bot is silent."""
+        if self._turn.sounds and self._turn.sounds[-1].end is None:
+            self._turn.sounds[-1].end = now
         if text:
             self._turn.bot_texts.append(text)
 
     def bot_cut(self, heard: str, now: float) -> None:
         """The bot fell silent before it had finished."""
-        self.bot_heard(heard)
+        self.bot_heard(heard, now)
         if self._onset is None:
             return
         self._turn.outcome = "interrupted"
+        self._turn.interrupted_at = now
         self._metrics.barge_in_stop.observe(now - self._onset)
         self._onset = None
-        self.feed.publish(now - self._began, "bot_cut", text=heard)
+        self._notes.feed.publish(now - self._began, "bot_cut", text=heard)
         self._log.info("bot interrupted", pii_heard=heard)
 
     # -- the dialogue
@@ -158,7 +151,7 @@ class CallLedger:
         match kind:
             case "state":
                 self._state = str(fields["state"])
-                self.feed.publish(now - self._began, "state", state=self._state)
+                self._notes.feed.publish(now - self._began, "state", state=self._state)
                 self._log.info("state changed", **fields)
             case "digit":
                 self._digit(str(fields["digit"]), now)
@@ -175,6 +168,8 @@ class CallLedger:
                 self._counts["barge_ins"] += 1
                 self._metrics.barge_ins.labels(str(fields["outcome"])).inc()
             case "provider_failed":
+                if fields["stage"] == "stt":  # the caller said something, nobody knows what
+                    self._open(now)
                 self._turn.outcome = "failed"
             case "fallback":
                 if self._traffic == LIVE:
@@ -183,103 +178,115 @@ class CallLedger:
                 raise AssertionError(f"unknown note {kind!r}")
 
     def _open(self, now: float, timeline: TurnTimeline | None = None) -> None:
-        self._close()
+        requests = self._notes.requests
+        speech_ended = timeline.speech_ended if timeline is not None else None
+        before, after = assign(requests, speech_ended)
+        self._turn.requests += before
+        self._close(now)
+        requests.clear()
         self._turns += 1
-        self._turn = _Turn(self._turns, datetime.now(UTC), self._state, timeline)
+        self._turn = Turn(self._turns, datetime.now(UTC), now, self._state, timeline)
+        self._turn.requests += after
 
-    def _close(self) -> None:
+    def _close(self, now: float) -> None:
         turn = self._turn
-        stages = turn.timeline.stages() if turn.timeline is not None else None
-        stages = stages or {}
-        response = sum(stages.values()) if stages else None
+        stages = turn.stages()
         if turn.number:
             self._metrics.turns.labels(turn.outcome, self._traffic).inc()
-        record = TurnRecord(
-            call_id=self._call_id,
-            number=turn.number,
-            started_at=turn.began,
-            state_from=turn.state_from,
-            state_to=self._state,
-            outcome=turn.outcome,
-            caller_text=turn.caller_text,
-            bot_text=" ".join(turn.bot_texts),
-            understood=turn.understood,
-            response_s=response,
-            endpointing_s=stages.get("endpointing"),
-            stt_s=turn.stt_seconds,
-            think_s=stages.get("llm"),
-            playout_s=stages.get("playout"),
+        self._journal.turn_ended(
+            TurnRecord(
+                call_id=self._call_id,
+                number=turn.number,
+                started_at=turn.began,
+                state_from=turn.state_from,
+                state_to=self._state,
+                outcome=turn.outcome,
+                caller_text=turn.caller_text,
+                bot_text=" ".join(turn.bot_texts),
+                understood=turn.understood,
+                response_s=sum(stages.values()) if stages else None,
+                endpointing_s=stages.get("endpointing"),
+                stt_s=turn.stt_seconds,
+                think_s=stages.get("llm"),
+                playout_s=stages.get("playout"),
+            )
         )
-        self._journal.turn_ended(record)
-        self._log.info(
-            "turn ended",
-            turn=turn.number,
-            outcome=turn.outcome,
-            understood=turn.understood,
-            state_from=turn.state_from,
-            state_to=self._state,
-            response_s=_rounded(response),
-            stt_compute_s=_rounded(turn.stt_seconds),
-            **{f"{stage}_s": _rounded(seconds) for stage, seconds in stages.items()},
-        )
+        self._log.info("turn ended", **turn_line(turn, self._state, now))
+        if self._notes.trace.enabled:
+            self._notes.trace.add(turn_span(turn, self._call_id, self._state, self._epoch, now))
 
     # -- the end
 
-    def ended(
-        self,
-        outcome: str,
-        ended_by: str,
-        slots: Slots,
-        recording: str | None,
-        now: float,
-        *,
-        failure: str = "internal",
-    ) -> None:
-        """The call is over; nothing comes after this. *failure* counts if it failed."""
-        self._close()
+    def ended(self, ending: Ending, slots: Slots, now: float) -> None:
+        """The call is over; nothing comes after this."""
+        self._turn.requests += self._notes.requests
+        self._notes.requests.clear()
+        self._close(now)
         duration = now - self._began
-        self._count(outcome, failure, duration)
+        self._count(ending, duration)
         record = CallEnded(
             call_id=self._call_id,
             ended_at=datetime.now(UTC),
-            outcome=outcome,
-            ended_by=ended_by,
+            outcome=ending.outcome,
+            ended_by=ending.ended_by,
             reason=slots.problem,
             caller_name=slots.name,
             caller_number=slots.number,
             turns=self._turns,
-            transfers=int(outcome == "transferred"),
-            recording=recording,
+            transfers=int(ending.outcome == "transferred"),
+            recording=ending.recording,
             uses=self._uses(),
             **self._counts,
         )
         self._journal.call_ended(record)
-        cost = self._bill.cost
-        self.feed.publish(
+        cost = self._notes.bill.cost
+        self._notes.feed.publish(
             duration,
             "ended",
-            outcome=outcome,
+            outcome=ending.outcome,
             cost=cost,
             currency=self._currency,
             uses=[asdict(use) for use in record.uses],
         )
-        self._log.info(
-            "call ended",
+        line = call_line(
+            ending,
             traffic=self._traffic,
-            outcome=outcome,
-            failure=failure if outcome == "failed" else None,
-            ended_by=ended_by,
-            duration_s=_rounded(duration),
+            duration=duration,
             turns=self._turns,
-            cost=None if cost is None else round(cost, 6),
+            counts=self._counts,
+            cost=cost,
             currency=self._currency,
-            **self._counts,
         )
+        self._log.info("call ended", **line)
+        if self._notes.trace.enabled:
+            self._notes.trace.end(self._root(ending, now))
 
-    def _count(self, outcome: str, failure: str, duration: float) -> None:
-        self._metrics.calls.labels(outcome, self._traffic).inc()
-        if outcome == "failed":
-            self._metrics.call_failures.labels(failure, self._traffic).inc()
+    def released(self) -> None:
+        """Nothing of the call runs any more; what the end of it cancelled has been noted, too."""
+        if self._notes.trace.enabled:
+            for request in self._notes.requests:
+                self._notes.trace.add(request_span(request, self._call_id, self._epoch))
+        self._notes.requests.clear()
+
+    def _root(self, ending: Ending, now: float) -> Span:
+        attributes = {
+            spans.CALL_ID: self._call_id,
+            spans.CALL_TRAFFIC: self._traffic,
+            spans.CALL_OUTCOME: ending.outcome,
+            spans.CALL_FAILURE: ending.failure if ending.outcome == "failed" else None,
+            spans.CALL_TURNS: self._turns,
+            spans.CALL_COST: self._notes.bill.cost,
+            spans.FIRST_AUDIO: self._first_audio,
+            spans.UNDERRUNS: ending.underruns,
+            spans.LATE_FRAMES: ending.late_frames,
+        }
+        start, end = self._began + self._epoch, now + self._epoch
+        return call_span(start, end, attributes, ending.ended_by)
+
+    def _count(self, ending: Ending, duration: float) -> None:
+        self._metrics.calls.labels(ending.outcome, self._traffic).inc()
+        if ending.outcome == "failed":
+            self._metrics.call_failures.labels(ending.failure, self._traffic).inc()
         if self._traffic == LIVE:
             self._metrics.call_duration.observe(duration)
 
@@ -294,9 +301,5 @@ class CallLedger:
                 cost=use.cost,
                 currency=self._currency,
             )
-            for use in self._bill
+            for use in self._notes.bill
         )
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)

@@ -16,7 +16,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,6 +24,8 @@ import structlog
 from voicebot.audiosocket.protocol import RemoteProtocolError
 from voicebot.call.hearing import Hearing, VoiceActivity
 from voicebot.call.ledger import CallLedger
+from voicebot.call.lines import Ending
+from voicebot.call.notes import CallNotes
 from voicebot.call.recorder import Recorder
 from voicebot.call.speaker import Prompts, Speaker
 from voicebot.call.tape import CallTape
@@ -44,9 +45,8 @@ from voicebot.providers.interfaces import (
     TextToSpeech,
     Transcript,
 )
-from voicebot.providers.usage import Bill, charged_to
-from voicebot.telemetry.feed import CallFeed
 from voicebot.telemetry.metrics import Metrics
+from voicebot.telemetry.tracing import OFF, Tracing, trace_id_of
 from voicebot.turns.events import EndOfTurn, Paused, SpeechLasted, SpeechStarted, TurnEvent
 
 log = structlog.get_logger(__name__)
@@ -74,6 +74,7 @@ class Services:
     technician_available: Callable[[], bool]
     currency: str
     """Of what calls cost."""
+    tracing: Tracing = OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,10 @@ class CallSession:
         self.traffic = traffic_of(call_id)
         self._log = log.bind(call_id=str(call_id))
         self.started_at = datetime.now(UTC)
-        self.feed = CallFeed()
+        trace = services.tracing.call(trace_id_of(str(call_id)))
+        notes = CallNotes(str(call_id), self.traffic, trace)
+        self._context = notes.context()
+        self.feed = notes.feed
         self.ending: do.EndCall | None = None
         self._connection = connection
         self._services = services
@@ -110,19 +114,7 @@ class CallSession:
         self._on_ended = on_ended
         now = loop.time()
         self._machine = DialogueMachine(services.script, services.limits)
-        bill = Bill()
-        self._context = copy_context()
-        self._context.run(charged_to.set, bill)  # whatever is started in it is charged to this call
-        self._ledger = CallLedger(
-            str(call_id),
-            self.traffic,
-            services.metrics,
-            services.journal,
-            self.feed,
-            now,
-            bill,
-            services.currency,
-        )
+        self._ledger = CallLedger(notes, services.metrics, services.journal, services.currency, now)
         self._speaker = Speaker(services.tts, services.prompts, self, self._context)
         self._stream = self._context.run(
             services.stt.open, str(call_id), self._on_transcript, self._on_stt_error
@@ -206,7 +198,7 @@ class CallSession:
         self._services.metrics.prompt_cache.labels("hit" if found else "miss").inc()
 
     def utterance_ended(self, event: ev.PlayoutEnded) -> None:
-        self._ledger.bot_heard(event.text)
+        self._ledger.bot_heard(event.text, self._loop.time())
         self._dispatch(event)
 
     def speech_failed(self, error: ProviderError) -> None:
@@ -252,7 +244,7 @@ class CallSession:
         self._paused_at = None
         text = transcript.text if transcript is not None else ""
         if text.strip() and transcript is not None:
-            self._ledger.caller_said(text, event.at, transcript.compute_seconds, now)
+            self._ledger.caller_said(transcript, event.at, now)
         yes = transcript.yes if transcript is not None else None
         self._dispatch(ev.TurnEnded(text, yes, event.speech_seconds))
 
@@ -357,9 +349,16 @@ class CallSession:
         stopped = self._speaker.stop()
         if stopped is not None:
             self._ledger.bot_cut(stopped.heard, now)
-        recording = self._tape.close() if self._tape is not None else None
+        ending = Ending(
+            outcome=outcome,
+            ended_by=ended_by,
+            failure=failure,
+            recording=self._tape.close() if self._tape is not None else None,
+            underruns=self._speaker.underruns,
+            late_frames=self._connection.late_frames,
+        )
         slots: Slots = self._machine.slots
-        self._ledger.ended(outcome, ended_by, slots, recording, now, failure=failure)
+        self._ledger.ended(ending, slots, now)
         task = self._loop.create_task(self._release())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -371,6 +370,7 @@ class CallSession:
     async def _release(self) -> None:
         await self._speaker.close()
         await self._stream.close()
+        self._ledger.released()
 
     async def released(self) -> None:
         """Wait until nothing of the call is left running."""

@@ -65,6 +65,8 @@ CLOSE_TIMEOUT: Final = 1.0
 #: A peer that takes nothing for this long is gone: without it a host that died silently would
 #: hold its calls for the quarter of an hour that TCP tries again.
 PEER_TIMEOUT: Final = 5.0
+#: A frame that is written so much after its slot is late: the objective of the audio.
+LATE_SECONDS: Final = 0.02
 #: 100 ms of frames, what a loop that catches up writes at once.
 MAX_UNSENT: Final = 5 * (pcm.FRAME_BYTES + 3)
 #: Half a second of frames with the kernel's overhead for each (the kernel doubles the figure).
@@ -126,6 +128,8 @@ class AudioSocketConnection(asyncio.Protocol):
         """
         self.call_id: uuid.UUID | None = None
         self.peer = "unknown"
+        self.late_frames = 0
+        """Frames written more than LATE_SECONDS after their slot."""
         self._accept = accept
         self._on_closed = on_closed
         self._loop = loop
@@ -304,6 +308,8 @@ class AudioSocketConnection(asyncio.Protocol):
         skipped = self._pacer.skipped
         for late in self._pacer.due(now):
             self._lateness.observe(late)
+            if late > LATE_SECONDS:
+                self.late_frames += 1
             if not self._write_slot(now):
                 return
         if self._pacer.skipped > skipped:

@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from voicebot import config
+from voicebot.values import text_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +111,7 @@ def saved(settings: config.Settings) -> str:
     lines = ["# Settings in force when this was saved; keys and passwords are not in it."]
     for setting in config.described():
         value, meta = getattr(settings, setting.name), setting.metadata
-        text = config.text_of(value)
+        text = text_of(value)
         if value == meta["parse"](meta["text"]):
             continue
         if meta["secret"] or _has_password(text):
@@ -133,7 +134,7 @@ def _has_password(text: str) -> bool:
 def _shown(value: Any, secret: bool) -> str:
     if secret:
         return "(set)" if value else "(not set)"
-    return config.text_of(value)
+    return text_of(value)
 
 
 def _groups() -> Iterable[tuple[str, Iterable[Field[Any]]]]:

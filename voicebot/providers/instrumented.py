@@ -1,7 +1,8 @@
 """Any provider, measured: requests by outcome, and how long the first result took.
 
 Wrapped once, where the engines are built, so that no provider counts for itself and none is
-forgotten. A request that a newer one replaces, or that a barge-in makes pointless, is
+forgotten. Each request is also noted for the call it is for (:mod:`voicebot.telemetry.requests`).
+A request that a newer one replaces, or that a barge-in makes pointless, is
 ``cancelled``: no failure of the provider.
 """
 
@@ -30,13 +31,17 @@ from voicebot.providers.interfaces import (
 from voicebot.providers.prices import Unit
 from voicebot.providers.usage import Meter
 from voicebot.telemetry.metrics import Metrics
+from voicebot.telemetry.requests import Request, in_progress, note, noted_in
 
 
 class InstrumentedTextToSpeech:
     """A :class:`TextToSpeech` that counts; with a *meter*, also what it is charged for."""
 
-    def __init__(self, inner: TextToSpeech, metrics: Metrics, meter: Meter | None = None) -> None:
+    def __init__(
+        self, inner: TextToSpeech, metrics: Metrics, meter: Meter | None = None, model: str = ""
+    ) -> None:
         self.name = inner.name
+        self._model = model or inner.name
         self.voice = inner.voice
         self._inner = inner
         self._metrics = metrics
@@ -47,7 +52,8 @@ class InstrumentedTextToSpeech:
         source = cast(AsyncGenerator[bytes, None], self._inner.synthesize(text))
         if self._meter is not None:
             self._meter.count(Unit.CHARACTERS, len(text))
-        async with aclosing(_counted(source, Stage.TTS, self.name, first, self._metrics)) as pieces:
+        request = _request(Stage.TTS, self.name, self._model)
+        async with aclosing(_counted(source, request, first, self._metrics)) as pieces:
             async for audio in pieces:
                 if self._meter is not None:
                     self._meter.count(Unit.SPEECH_SECONDS, seconds(audio))
@@ -57,15 +63,17 @@ class InstrumentedTextToSpeech:
 class InstrumentedLanguageModel:
     """A :class:`LanguageModel` that counts."""
 
-    def __init__(self, inner: LanguageModel, metrics: Metrics) -> None:
+    def __init__(self, inner: LanguageModel, metrics: Metrics, model: str = "") -> None:
         self.name = inner.name
+        self._model = model or inner.name
         self._inner = inner
         self._metrics = metrics
 
     async def answer(self, request: ModelRequest) -> AsyncIterator[str]:
         first = self._metrics.llm_first_token.labels(self.name)
         source = cast(AsyncGenerator[str, None], self._inner.answer(request))
-        async with aclosing(_counted(source, Stage.LLM, self.name, first, self._metrics)) as pieces:
+        request_noted = _request(Stage.LLM, self.name, self._model)
+        async with aclosing(_counted(source, request_noted, first, self._metrics)) as pieces:
             async for text in pieces:
                 yield text
 
@@ -73,27 +81,32 @@ class InstrumentedLanguageModel:
 T = TypeVar("T")
 
 
+def _request(stage: Stage, name: str, model: str) -> Request:
+    return Request(stage.value, name, model, time.monotonic())
+
+
 async def _counted(
-    source: AsyncGenerator[T, None], stage: Stage, name: str, first: Histogram, metrics: Metrics
+    source: AsyncGenerator[T, None], request: Request, first: Histogram, metrics: Metrics
 ) -> AsyncGenerator[T, None]:
     """The pieces of *source*: one request, and how long the first of them took."""
-    began = time.monotonic()
-    outcome = "cancelled"
-    begun = False
+    in_progress.set(request)
     try:
         # Else what a barge-in cancels would go on until the garbage collector finds it.
         async with aclosing(source) as pieces:
             async for piece in pieces:
-                if not begun:
-                    begun = True
-                    first.observe(time.monotonic() - began)
+                if request.first is None:
+                    request.first = time.monotonic()
+                    first.observe(request.first - request.began)
                 yield piece
-        outcome = "ok"
+        request.outcome = "ok"
     except ProviderError as error:
-        outcome = _outcome(error)
+        request.outcome = _outcome(error)
+        request.error = type(error).__name__
         raise
     finally:
-        metrics.provider_requests.labels(stage.value, name, outcome).inc()
+        request.ended = time.monotonic()
+        metrics.provider_requests.labels(request.stage, request.provider, request.outcome).inc()
+        note(request)
 
 
 def _outcome(error: ProviderError) -> str:
@@ -103,8 +116,9 @@ def _outcome(error: ProviderError) -> str:
 class InstrumentedSpeechToText:
     """A :class:`SpeechToText` that counts."""
 
-    def __init__(self, inner: SpeechToText, metrics: Metrics) -> None:
+    def __init__(self, inner: SpeechToText, metrics: Metrics, model: str = "") -> None:
         self.name = inner.name
+        self._model = model or inner.name
         self._inner = inner
         self._metrics = metrics
 
@@ -114,7 +128,7 @@ class InstrumentedSpeechToText:
         on_transcript: Callable[[Transcript], None],
         on_error: Callable[[ProviderError], None],
     ) -> SpeechStream:
-        stream = _InstrumentedStream(self.name, self._metrics)
+        stream = _InstrumentedStream(self.name, self._model, self._metrics)
 
         def transcript(result: Transcript) -> None:
             if not result.early:
@@ -122,7 +136,7 @@ class InstrumentedSpeechToText:
             on_transcript(result)
 
         def error(failure: ProviderError) -> None:
-            stream.failed(_outcome(failure))
+            stream.failed(_outcome(failure), type(failure).__name__)
             on_error(failure)
 
         stream.inner = self._inner.open(call_id, transcript, error)
@@ -132,28 +146,36 @@ class InstrumentedSpeechToText:
 class _InstrumentedStream:
     inner: SpeechStream
 
-    def __init__(self, name: str, metrics: Metrics) -> None:
+    def __init__(self, name: str, model: str, metrics: Metrics) -> None:
         self._name = name
+        self._model = model
         self._metrics = metrics
-        self._waiting = False
-        self._paused_at = 0.0
+        self._requests = noted_in.get()  # words come from wherever the connection is read
+        self._request: Request | None = None
 
     def answered(self) -> None:
-        if self._waiting:
-            took = time.monotonic() - self._paused_at
+        if self._request is not None:
+            self._request.first = time.monotonic()
+            took = self._request.first - self._request.began
             self._metrics.stt_final.labels(self._name).observe(took)
         self.settle("ok")
 
-    def failed(self, outcome: str) -> None:
+    def failed(self, outcome: str, error: str) -> None:
         """Counted even if nobody waits for words: a connection may be lost at any time."""
-        self._waiting = True
+        if self._request is None:
+            self._request = _request(Stage.STT, self._name, self._model)
+        self._request.error = error
         self.settle(outcome)
 
     def settle(self, outcome: str) -> None:
         """The request under way, if any, ended so."""
-        if self._waiting:
-            self._waiting = False
+        request, self._request = self._request, None
+        if request is not None:
+            request.outcome = outcome
+            request.ended = time.monotonic()
             self._metrics.provider_requests.labels(Stage.STT.value, self._name, outcome).inc()
+            if self._requests is not None:
+                self._requests.append(request)
 
     def push(self, pcm: bytes) -> None:
         self.inner.push(pcm)
@@ -166,8 +188,7 @@ class _InstrumentedStream:
 
     def speech_paused(self, pause: int) -> None:
         self.settle("cancelled")
-        self._waiting = True
-        self._paused_at = time.monotonic()
+        self._request = _request(Stage.STT, self._name, self._model)
         self.inner.speech_paused(pause)
 
     def turn_ended(self) -> None:

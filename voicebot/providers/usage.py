@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from voicebot.providers.interfaces import Stage
 from voicebot.providers.prices import Prices, Unit
 from voicebot.telemetry.metrics import Metrics
+from voicebot.telemetry.requests import in_progress
 
 _DIRECTIONS = {
     Unit.INPUT_TOKENS: "input",
@@ -78,6 +79,7 @@ class Meter:
         self, stage: Stage, provider: str, model: str, prices: Prices, metrics: Metrics
     ) -> None:
         self._key = stage, provider, model
+        self._who = stage.value, provider
         self._model = model
         self._prices = prices
         self._money = metrics.cost.labels(stage.value, provider)
@@ -91,6 +93,9 @@ class Meter:
         cost = self._prices.cost(self._model, unit, amount)
         if cost:
             self._money.inc(cost)
+        request = in_progress.get()
+        if request is not None and (request.stage, request.provider) == self._who:
+            request.used[unit.value] = request.used.get(unit.value, 0.0) + amount
         bill = charged_to.get()
         if bill is not None:
             bill.add(*self._key, unit, amount, cost)

@@ -2,7 +2,8 @@
 
 structlog and the standard library's ``logging`` end in the same renderer, so a line of asyncio or
 SQLAlchemy looks like ours. Every line has ``ts`` (ISO 8601, UTC), ``level`` and ``event``, and all
-that the task bound with ``structlog.contextvars`` (the call's ``call_id``).
+that the task bound with ``structlog.contextvars`` (the call's ``call_id``). A line with a
+``call_id`` has the call's ``trace_id`` as well.
 
 A terminal that is paused or a pipe nobody reads blocks whoever writes to it. The event loop must
 not be that one, so lines go through a bounded queue to a thread; see :class:`LineWriter`.
@@ -24,6 +25,7 @@ from typing import Any, TextIO
 import structlog
 
 from voicebot.telemetry.metrics import Metrics
+from voicebot.telemetry.tracing import trace_id_of
 
 CAPACITY = 5_000
 """Lines held while standard error is stalled: some minutes of a busy service, about 2 MB."""
@@ -170,6 +172,7 @@ def configure(
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        add_trace_id,
         *([] if metrics is None else [_counting(metrics)]),
         *([] if transcripts else [drop_personal]),
     ]
@@ -189,6 +192,14 @@ def configure(
     output = LogOutput(writer, _route_stdlib(writer, shared, render, level))
     atexit.register(output.close)
     return output
+
+
+def add_trace_id(_logger: Any, _method: str, event: _Event) -> _Event:
+    """Processor: the trace of the call that the line is about."""
+    call_id = event.get("call_id")
+    if call_id is not None:
+        event["trace_id"] = trace_id_of(str(call_id))
+    return event
 
 
 def drop_personal(_logger: Any, _method: str, event: _Event) -> _Event:

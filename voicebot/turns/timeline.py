@@ -9,6 +9,10 @@ being waited out) a stage holds only what the caller waited for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+STAGES: Final = ("endpointing", "llm", "tts", "playout")
+"""Consecutive: the metric's labels, and the names of a turn's spans."""
 
 
 @dataclass(slots=True)
@@ -29,10 +33,9 @@ class TurnTimeline:
     def stages(self) -> dict[str, float] | None:
         """Seconds for endpointing, llm, tts, playout (the metric's labels); None if incomplete."""
         marks = (self.turn_ended, self.answer_ready, self.audio_ready, self.audio_sent)
-        names = ("endpointing", "llm", "tts", "playout")
         stages: dict[str, float] = {}
         before = self.speech_ended
-        for name, mark in zip(names, marks, strict=True):
+        for name, mark in zip(STAGES, marks, strict=True):
             if mark is None:
                 return None
             # A mark that lies before its predecessor cost the caller nothing.
