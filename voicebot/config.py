@@ -157,6 +157,14 @@ class Settings:
         "LLM_HEDGING", "false", _boolean, "",
         "Ask the next one as well when a model is slower than 95 of its last 100 replies were. "
         "Costs one request in twenty twice.", group="speech")  # fmt: skip
+    llm_speculations_turn: int = _setting(
+        "LLM_SPECULATIONS_PER_TURN", "2", _integer(0, 10), "requests",
+        "How often the language model may be asked while the caller may still go on, which makes "
+        "its answers half a second faster; what is asked in vain is paid for. 0: never.",
+        group="speech")  # fmt: skip
+    llm_speculations_call: int = _setting(
+        "LLM_SPECULATIONS_PER_CALL", "30", _integer(0, 1000), "requests",
+        "The same, in a whole call.", group="speech")  # fmt: skip
     llm_max_tokens: int = _setting(
         "LLM_MAX_TOKENS", "300", _integer(50, 4000), "tokens",
         "Longest reply of the language model, its reasoning included.",

@@ -33,6 +33,7 @@ from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits
 from voicebot.journal.writer import Journal
 from voicebot.providers import prices
+from voicebot.providers.interfaces import LanguageModel
 from voicebot.server import CallServer
 from voicebot.telemetry import tracing
 from voicebot.telemetry.metrics import Metrics
@@ -109,9 +110,15 @@ async def _start(
     return Services(
         script=script,
         limits=Limits(
-            settings.silence_warning, settings.silence_hangup, settings.max_call_duration
+            settings.silence_warning,
+            settings.silence_hangup,
+            settings.max_call_duration,
+            settings.llm_speculations_turn,
+            settings.llm_speculations_call,
         ),
         stt=speech.stt,
+        llm=_model(speech, script),
+        llm_max_tokens=settings.llm_max_tokens,
         tts=speech.tts,
         prompts=speech.prompts,
         new_vad=speech.new_vad,
@@ -122,6 +129,16 @@ async def _start(
         currency=tariff.currency,
         tracing=traces,
     )
+
+
+def _model(speech: engines.Engines, script: Script) -> LanguageModel | None:
+    """Who understands what the rules do not, if the script says what to tell it."""
+    if speech.llm is not None and script.model is None:
+        log.warning(
+            "no language model is asked: the script has no section `model`", script=script.name
+        )
+        return None
+    return speech.llm
 
 
 def _start_control(

@@ -203,24 +203,48 @@ def spoken() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Callable[..., None]:
-    """Run a story with chains against an emulator of its own. *env* changes settings."""
+def play_all(tmp_path: Path) -> Callable[..., None]:
+    """Run stories side by side, each with chains and an emulator of its own: what takes time in
+    them is mostly waiting. All are played out; those that fail are named. *env* changes settings.
+    """
 
-    def run(story: Story, **env: str) -> None:
-        async def main() -> None:
-            async with asyncio.timeout(30), Emulator.simple() as emulator:
-                (tmp_path / "settings").touch()
-                environ = {"VOICEBOT_ENV_FILE": str(tmp_path / "settings")}
-                settings = config.load({**environ, **emulator.environment(), **env})
-                stand = Stand(emulator, settings)
-                try:
-                    await story(stand)
-                finally:
-                    await stand.close()
-                    await until(lambda: not emulator.open_exchanges(), 2, "no request left")
+    async def tell(story: Story, env: dict[str, str]) -> None:
+        async with asyncio.timeout(30), Emulator.simple() as emulator:
+            (tmp_path / "settings").touch()
+            environ = {"VOICEBOT_ENV_FILE": str(tmp_path / "settings")}
+            settings = config.load({**environ, **emulator.environment(), **env})
+            stand = Stand(emulator, settings)
+            try:
+                await story(stand)
+            finally:
+                await stand.close()
+                await until(lambda: not emulator.open_exchanges(), 2, "no request left")
+
+    def run(stories: dict[str, Story], **env: str) -> None:
+        async def main() -> list[BaseException | None]:
+            told = (tell(story, env) for story in stories.values())
+            outcomes = await asyncio.gather(*told, return_exceptions=True)
             left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             assert left == []
+            return outcomes
 
-        uvloop.run(main())
+        outcomes = uvloop.run(main())
+        failed = [(name, e) for name, e in zip(stories, outcomes, strict=True) if e is not None]
+        for name, error in failed:
+            error.add_note(f"in the story {name}")
+        if len(failed) > 1:
+            raise BaseExceptionGroup("several stories failed", [error for _, error in failed])
+        if failed:
+            raise failed[0][1]
+
+    return run
+
+
+@pytest.fixture
+def play(play_all: Callable[..., None]) -> Callable[..., None]:
+    """Run one story."""
+
+    def run(story: Story, **env: str) -> None:
+        play_all({"": story}, **env)
 
     return run

@@ -170,3 +170,51 @@ def test_requests_that_the_service_refuses_are_refused(
     with pytest.raises(RefusalError, match=complaint) as refusal:
         chat.check({**ask("Bonjour"), **change})
     assert refusal.value.status == status
+
+
+# -- a head and words, as the service's own prompt asks for
+
+PROMPT = """Réponds par une ligne de JSON : {"intent": "question"}
+answer: il répond
+technician: il veut une personne
+question: il demande
+yes: oui
+unclear: on ne comprend pas
+"problem" est un de ceux-ci : internet, mobile."""
+
+
+def head_and_words(said: str, prompt: str = PROMPT) -> tuple[dict[str, str], str]:
+    messages = [
+        {"role": "system", "content": prompt},
+        {"role": "assistant", "content": "Bonjour."},
+        {"role": "system", "content": "On lui a demandé son nom."},
+        {"role": "user", "content": said},
+    ]
+    head, _, words = SHIPPED.answer({"model": "m", "messages": messages}).content.partition("\n")
+    return dict(json.loads(head)), words
+
+
+@pytest.mark.parametrize(
+    ("said", "head", "words"),
+    [
+        ("La télé est toute noire", {"intent": "answer", "problem": "internet"}, ""),
+        ("Je m'appelle Marie Martin", {"intent": "answer", "name": "Marie Martin"}, ""),
+        ("c'est le 06 12 34 56 78", {"intent": "answer", "number": "0612345678"}, ""),
+        ("un technicien pour ma box", {"intent": "technician"}, ""),
+        ("Combien de temps ?", {"intent": "question"}, "Cela prend environ deux minutes."),
+        ("impeccable", {"intent": "yes"}, ""),
+        ("attendez", {"intent": "unclear"}, ""),  # the prompt does not offer "wait"
+        ("bof", {"intent": "unclear"}, ""),
+    ],
+)
+def test_it_replies_in_the_form_that_the_service_asks_for(
+    said: str, head: dict[str, str], words: str
+) -> None:
+    found, spoken = head_and_words(said)
+    assert found == head
+    assert spoken.startswith(words) if words else not spoken
+
+
+def test_it_names_no_problem_that_the_prompt_does_not_offer() -> None:
+    found, _ = head_and_words("La télé est noire", PROMPT.replace("internet, mobile", "chauffage"))
+    assert found == {"intent": "unclear"}

@@ -47,6 +47,7 @@ def test_a_refusal_closes_the_port_of_the_vendor() -> None:
     ("data", "complaint"),
     [
         ({"service": "chat"}, "a fault needs kind"),
+        ({"service": "speech", "kind": "unfit"}, "only chat can answer something else"),
         ({"service": "fax", "kind": "hang"}, "'fax' is no service; there are listen, speak"),
         ({"service": "chat", "kind": "sulk"}, "'sulk' is no kind"),
         ({"service": "chat", "kind": "hang", "often": 1}, "a fault has no often"),

@@ -22,8 +22,8 @@ from voicebot.audiosocket.protocol import RemoteProtocolError
 from voicebot.call.recorder import Recorder
 from voicebot.call.traffic import new_probe_id
 from voicebot.call.transport import PeerStalledError
+from voicebot.dialogue.answering import Answering
 from voicebot.dialogue.commands import Next
-from voicebot.dialogue.machine import DialogueMachine
 from voicebot.providers.interfaces import Expectation
 from voicebot.telemetry.metrics import Metrics
 
@@ -115,13 +115,13 @@ def test_a_complete_answer_is_answered_sooner() -> None:
 
 def test_a_slow_recogniser_is_all_that_the_caller_waits_for() -> None:
     async def story() -> None:
-        stage = CallStage(ScriptedStt(["J'ai un problème d'internet."], delay=1.5))
+        stage = CallStage(ScriptedStt(["J'ai un problème d'internet."], delay=1.2))
         await stage.start()
         await stage.answer()
         await stage.hang_up()
         response = stage.journal.turns[-1].response_s
         assert response is not None
-        assert 1.5 < response < 1.5 + 0.3  # its time, and the hangover that precedes it
+        assert 1.2 < response < 1.2 + 0.3  # its time, and the hangover that precedes it
 
     virtual_time.run(story())
 
@@ -172,6 +172,9 @@ def test_a_recogniser_that_never_answers_does_not_leave_the_caller_in_silence() 
         stage = CallStage(ScriptedStt([...]))
         await stage.start()
         await stage.answer()
+        assert "Un instant" in str(stage.events("bot_said")[-1]["text"])
+        assert stage.metric("voicebot_fillers_total", waiting_for="stt") == 1
+        await stage.listen(4.0)
         assert "Pardon" in str(stage.events("bot_said")[-1]["text"])
         await stage.hang_up()
 
@@ -271,6 +274,8 @@ def test_a_callback_that_the_journal_does_not_confirm_is_not_promised() -> None:
         for _ in range(4):
             await stage.answer()
         await stage.answer()
+        await stage.listen(6.0)
+        assert stage.metric("voicebot_fillers_total", waiting_for="storage") == 1
         await stage.listen_until_silent()
         assert stage.journal.callbacks[0].number == "0612345678"
         assert any("pas pu enregistrer" in str(e["text"]) for e in stage.events("bot_said"))
@@ -345,7 +350,7 @@ def test_a_bug_in_the_dialogue_costs_no_caller(monkeypatch: pytest.MonkeyPatch) 
     async def story() -> None:
         stage = CallStage(ScriptedStt(["bonjour"]))
         await stage.start()
-        monkeypatch.setattr(DialogueMachine, "_on_turn_ended", broken)
+        monkeypatch.setattr(Answering, "_on_turn_ended", broken)
         await stage.answer()
         assert stage.ended is not None
         assert (stage.ended.next, stage.ended.outcome) == (Next.TRANSFER, "failed")

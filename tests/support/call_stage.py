@@ -23,6 +23,8 @@ from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, Tu
 from voicebot.providers.instrumented import InstrumentedSpeechToText, InstrumentedTextToSpeech
 from voicebot.providers.interfaces import (
     Expectation,
+    LanguageModel,
+    ModelRequest,
     ProviderError,
     Stage,
     Transcript,
@@ -111,6 +113,31 @@ class ScriptedTts:
         yield speech_of(text)
 
 
+@dataclass
+class ScriptedModel:
+    """For each request one script: text, seconds to wait, or what to raise; the last goes on."""
+
+    scripts: list[list[object]] = field(default_factory=list)
+    name: str = "groq"
+    requests: list[ModelRequest] = field(default_factory=list)
+    running: int = 0
+
+    async def answer(self, request: ModelRequest) -> AsyncIterator[str]:
+        script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+        self.requests.append(request)
+        self.running += 1
+        try:
+            for step in script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, str):
+                    yield step
+                else:
+                    await asyncio.sleep(step)  # type: ignore[arg-type]
+        finally:
+            self.running -= 1
+
+
 class Prompts:
     """Every fixed sentence of the shipped script."""
 
@@ -150,6 +177,7 @@ class CallStage:
         stt: ScriptedStt | None = None,
         *,
         tts: ScriptedTts | None = None,
+        llm: LanguageModel | None = None,
         journal: NotedJournal | None = None,
         technician: bool = True,
         recorder: Recorder | None = None,
@@ -163,6 +191,7 @@ class CallStage:
         self.metrics = metrics or Metrics()
         self.stt = stt or ScriptedStt()
         self.tts = tts or ScriptedTts()
+        self.llm = llm
         self.journal = journal or NotedJournal()
         self.heard: list[bytes | None] = []
         self.ended: Ended | None = None
@@ -172,6 +201,7 @@ class CallStage:
             script=script_file.load(),
             limits=Limits(8, 15, 600),
             stt=InstrumentedSpeechToText(self.stt, self.metrics) if measured else self.stt,
+            llm=llm,
             tts=InstrumentedTextToSpeech(self.tts, self.metrics) if measured else self.tts,
             prompts=Prompts(),
             new_vad=LoudnessVad,

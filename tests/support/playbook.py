@@ -24,7 +24,7 @@ from voicebot.dialogue import events as ev
 from voicebot.dialogue.machine import DialogueMachine
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits
-from voicebot.turns.events import SpeechLasted, SpeechStarted
+from voicebot.turns.events import Paused, SpeechLasted, SpeechStarted
 
 LIMITS = Limits(silence_warning=8, silence_hangup=15, call=600)
 
@@ -49,10 +49,14 @@ class Expected:
 class Playbook:
     """See the module."""
 
-    def __init__(self, script: Script, limits: Limits = LIMITS) -> None:
-        self.machine = DialogueMachine(script, limits)
+    def __init__(self, script: Script, limits: Limits = LIMITS, *, ask_model: bool = False) -> None:
+        self.machine = DialogueMachine(script, limits, ask_model=ask_model)
+        self.voice_is_late = False
+        """Nothing of what is said is heard yet."""
         self.now = 100.0
         self.utterance: do.Say | None = None
+        self.request: do.AskModel | None = None
+        """What the model was asked last."""
         self._pending: list[do.Command] = []
         self._story: list[str] = []
 
@@ -114,6 +118,18 @@ class Playbook:
                     inbox.append(ev.PlayoutStopped(said.utterance, "", said.sentences))
                 if isinstance(command, do.Say):
                     self.utterance = command
+                    if not self.voice_is_late:
+                        inbox.append(ev.PlayoutBegan(command.utterance))
+                if isinstance(command, do.SayMore) and self.utterance is not None:
+                    assert self.utterance.utterance == command.utterance
+                    assert self.utterance.more, "it was closed"
+                    self.utterance = do.Say(
+                        command.utterance,
+                        self.utterance.sentences + command.sentences,
+                        more=not command.last,
+                    )
+                if isinstance(command, do.AskModel):
+                    self.request = command
 
     def _let_time_pass(self, span: float) -> None:
         until = self.now + span
@@ -136,7 +152,8 @@ class Playbook:
 
 def _quiet(command: do.Command) -> bool:
     """Commands that a story need not mention."""
-    return isinstance(command, do.Note | do.Expect | do.Prepare | do.StopPlayout)
+    quiet = do.Note | do.Expect | do.Prepare | do.Forget | do.StopPlayout | do.DropModel
+    return isinstance(command, quiet)
 
 
 # -- what happens
@@ -160,6 +177,7 @@ def heard() -> Step:
     def events(play: Playbook) -> list[ev.Event]:
         said, play.utterance = play.utterance, None
         assert said is not None, "nothing is being said"
+        assert not said.more, "it is not over yet"
         return [ev.PlayoutEnded(said.utterance, " ".join(said.sentences))]
 
     return Step(events, shown="heard to the end")
@@ -216,14 +234,91 @@ def fails(stage: str) -> Step:
     return _always(ev.ProviderFailed(stage), f"{stage} fails")
 
 
+def pauses(text: str, *, yes: bool | None = None) -> Step:
+    """The caller hears the bot out, says *text*, and may go on."""
+
+    def events(play: Playbook) -> list[ev.Event]:
+        happens: list[ev.Event] = []
+        if play.utterance is not None:
+            happens += heard().events(play)
+        at = play.now
+        return [*happens, SpeechStarted(at), Paused(1, at), ev.WordsSoFar(text, yes)]
+
+    return Step(events, shown=f"the caller pauses after {text!r}")
+
+
+def goes_on() -> Step:
+    """The caller speaks again before the turn was over."""
+    return Step(lambda play: [SpeechStarted(play.now), SpeechLasted(play.now)], shown="goes on")
+
+
+def turn_over(text: str, *, yes: bool | None = None) -> Step:
+    """The turn that :func:`pauses` began ends."""
+    return Step(lambda play: [ev.TurnEnded(text, yes, 1.0, play.now)], shown=f"turn over: {text!r}")
+
+
+def writes(*pieces: str, end: bool = True) -> Step:
+    """The model answers the last request, in these pieces."""
+
+    def events(play: Playbook) -> list[ev.Event]:
+        assert play.request is not None, "the model was not asked"
+        number = play.request.request
+        written: list[ev.Event] = [ev.ModelWrote(number, piece) for piece in pieces]
+        return [*written, ev.ModelEnded(number)] if end else written
+
+    return Step(events, shown=f"the model writes {pieces}")
+
+
+def model_fails() -> Step:
+    def events(play: Playbook) -> list[ev.Event]:
+        assert play.request is not None, "the model was not asked"
+        return [ev.ModelFailed(play.request.request)]
+
+    return Step(events, shown="the model fails")
+
+
+def late_voice() -> Step:
+    """From now on nothing is heard of what the bot says."""
+
+    def events(play: Playbook) -> list[ev.Event]:
+        play.voice_is_late = True
+        return []
+
+    return Step(events, shown="the voice is late")
+
+
 # -- what is expected
+
+
+def asks_model(*words: str, speculative: bool = False) -> Expected:
+    """A request in whose last message all *words* are."""
+
+    def matches(command: do.Command) -> bool:
+        return (
+            isinstance(command, do.AskModel)
+            and command.speculative is speculative
+            and all(word in command.messages[-1][1] for word in words)
+        )
+
+    return Expected(matches, f"asks the model {words}")
+
+
+def drops_model() -> Expected:
+    return Expected(lambda c: isinstance(c, do.DropModel), "drops the request")
+
+
+def forgets(*words: str) -> Expected:
+    return Expected(
+        lambda c: isinstance(c, do.Forget) and all(w in " ".join(c.sentences) for w in words),
+        f"forgets {words}",
+    )
 
 
 def says(*words: str) -> Expected:
     """An utterance that holds all *words*."""
 
     def matches(command: do.Command) -> bool:
-        if not isinstance(command, do.Say):
+        if not isinstance(command, do.Say | do.SayMore):
             return False
         text = " ".join(command.sentences)
         return all(word in text for word in words)

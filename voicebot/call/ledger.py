@@ -99,6 +99,18 @@ class CallLedger:
         """The dialogue has decided what to say."""
         if self._turn.timeline is not None and self._turn.timeline.answer_ready is None:
             self._turn.timeline.answer_ready = now
+        self._tell_said(text, now)
+
+    def bot_goes_on(self, text: str, now: float) -> None:
+        """The same, as part of what is being said already: the caller no longer waits for it."""
+        timeline = self._turn.timeline
+        if timeline is not None and timeline.answer_ready is None:
+            timeline.answer_ready = timeline.audio_ready = now
+            self._answered(timeline, now)
+        if text:
+            self._tell_said(text, now)
+
+    def _tell_said(self, text: str, now: float) -> None:
         self._notes.feed.publish(now - self._began, "bot_said", text=text)
         self._log.info("bot says", pii_text=text)
 
@@ -114,8 +126,11 @@ class CallLedger:
             self._first_audio = now - self._began
             self._metrics.call_first_audio.observe(self._first_audio)
         timeline = self._turn.timeline
-        if timeline is None or timeline.audio_sent is not None:
-            return
+        if timeline is not None and timeline.audio_sent is None:
+            self._answered(timeline, now)
+
+    def _answered(self, timeline: TurnTimeline, now: float) -> None:
+        """The caller begins to hear the answer, or what bridges the time until it comes."""
         timeline.audio_sent = now
         stages = timeline.stages()
         if stages is None:
@@ -171,6 +186,14 @@ class CallLedger:
                 if fields["stage"] == "stt":  # the caller said something, nobody knows what
                     self._open(now)
                 self._turn.outcome = "failed"
+            case "model":
+                self._metrics.llm_replies.labels(str(fields["outcome"])).inc()
+                self._log.info("model replied", **fields)
+            case "speculation":
+                self._metrics.llm_speculations.labels(str(fields["fate"])).inc()
+            case "filler":
+                self._metrics.fillers.labels(str(fields["waiting_for"])).inc()
+                self._log.info("filler played", **fields)
             case "fallback":
                 if self._traffic == LIVE:
                     self._metrics.dialogue_fallbacks.labels(str(fields["reason"])).inc()

@@ -15,13 +15,13 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
 from voicebot.audiosocket.protocol import RemoteProtocolError
+from voicebot.call.callbacks import Callbacks
 from voicebot.call.hearing import Hearing, VoiceActivity
 from voicebot.call.ledger import CallLedger
 from voicebot.call.lines import Ending
@@ -29,6 +29,7 @@ from voicebot.call.notes import CallNotes
 from voicebot.call.recorder import Recorder
 from voicebot.call.speaker import Prompts, Speaker
 from voicebot.call.tape import CallTape
+from voicebot.call.thinker import Thinker
 from voicebot.call.traffic import LIVE, traffic_of
 from voicebot.call.transport import AudioSocketConnection, PeerStalledError
 from voicebot.dialogue import commands as do
@@ -40,6 +41,7 @@ from voicebot.journal.records import CallbackRequest
 from voicebot.journal.writer import Journal
 from voicebot.providers.interfaces import (
     Expectation,
+    LanguageModel,
     ProviderError,
     SpeechToText,
     TextToSpeech,
@@ -53,9 +55,6 @@ log = structlog.get_logger(__name__)
 
 TRANSCRIPT_DEADLINE = 4.0
 """Seconds from a pause to its words; beyond it the caller would hear nothing for too long."""
-CALLBACK_DEADLINE = 4.0
-"""Seconds a caller is kept waiting for the journal. A request that is stored later than that still
-is: being called back after being told otherwise is the lesser evil."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,9 @@ class Services:
     currency: str
     """Of what calls cost."""
     tracing: Tracing = OFF
+    llm: LanguageModel | None = None
+    """None: the script's rules understand alone."""
+    llm_max_tokens: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,13 @@ class CallSession:
         self._loop = loop
         self._on_ended = on_ended
         now = loop.time()
-        self._machine = DialogueMachine(services.script, services.limits)
+        has_model = services.llm is not None
+        self._machine = DialogueMachine(services.script, services.limits, ask_model=has_model)
         self._ledger = CallLedger(notes, services.metrics, services.journal, services.currency, now)
         self._speaker = Speaker(services.tts, services.prompts, self, self._context)
+        self._thinker = Thinker(
+            services.llm, str(call_id), services.llm_max_tokens, self._on_reply, self._context
+        )
         self._stream = self._context.run(
             services.stt.open, str(call_id), self._on_transcript, self._on_stt_error
         )
@@ -124,7 +130,7 @@ class CallSession:
         self._paused_at: float | None = None
         self._inbox: deque[ev.Event] = deque()
         self._busy = False
-        self._storing: asyncio.TimerHandle | None = None
+        self._callbacks = Callbacks(services.journal, loop, self._on_callback_stored)
         self._closed = False
         self._underruns = 0
         # One probe a minute would be most of the archive, and nobody would listen to it.
@@ -191,8 +197,9 @@ class CallSession:
     def audio_ready(self) -> None:
         self._ledger.audio_ready(self._loop.time())
 
-    def audio_sent(self) -> None:
+    def audio_sent(self, utterance: int) -> None:
         self._ledger.audio_sent(self._loop.time())
+        self._dispatch(ev.PlayoutBegan(utterance))
 
     def prompt_looked_up(self, found: bool) -> None:
         self._services.metrics.prompt_cache.labels("hit" if found else "miss").inc()
@@ -228,16 +235,22 @@ class CallSession:
                 self._dispatch(event)
             case Paused():
                 self._paused_at = now
+                self._dispatch(event)
             case EndOfTurn():
                 self._on_end_of_turn(event, now)
 
     def _on_transcript(self, transcript: Transcript) -> None:
-        if self._closed or transcript.early:
+        if self._closed:
+            return
+        if transcript.early:
+            if self._hearing.turns.in_turn:
+                self._dispatch(ev.WordsSoFar(transcript.text, transcript.yes, early=True))
             return
         completeness = self._machine.completeness(transcript.text, transcript.yes)
         if self._hearing.turns.transcript(transcript.pause, completeness):
             self._transcript = transcript
             self._paused_at = None
+            self._dispatch(ev.WordsSoFar(transcript.text, transcript.yes))
 
     def _on_end_of_turn(self, event: EndOfTurn, now: float) -> None:
         transcript, self._transcript = self._transcript, None
@@ -246,7 +259,7 @@ class CallSession:
         if text.strip() and transcript is not None:
             self._ledger.caller_said(transcript, event.at, now)
         yes = transcript.yes if transcript is not None else None
-        self._dispatch(ev.TurnEnded(text, yes, event.speech_seconds))
+        self._dispatch(ev.TurnEnded(text, yes, event.speech_seconds, event.at))
 
     def _on_stt_error(self, error: ProviderError) -> None:
         if self._closed:
@@ -259,6 +272,10 @@ class CallSession:
         self._transcript = None
         for _ in self._hearing.give_up_on_transcript():
             self._dispatch(ev.ProviderFailed("stt"))
+
+    def _on_reply(self, event: ev.Event) -> None:
+        if not self._closed:
+            self._dispatch(event)
 
     def _provider_failed(self, error: ProviderError) -> None:
         self._log.warning(
@@ -289,9 +306,18 @@ class CallSession:
         match command:
             case do.Say():
                 self._ledger.bot_says(" ".join(command.sentences), now)
-                self._speaker.say(command.utterance, command.sentences)
+                self._speaker.say(command.utterance, command.sentences, more=command.more)
+            case do.SayMore():
+                self._ledger.bot_goes_on(" ".join(command.sentences), now)
+                self._speaker.say_more(command.utterance, command.sentences, last=command.last)
             case do.Prepare():
                 self._speaker.prepare(command.sentences)
+            case do.Forget():
+                self._speaker.forget(command.sentences)
+            case do.AskModel():
+                self._thinker.ask(command)
+            case do.DropModel():
+                self._thinker.drop(command.request)
             case do.StopPlayout():
                 stopped = self._speaker.stop()
                 if stopped is not None:
@@ -313,29 +339,17 @@ class CallSession:
                 self._ledger.note(command.kind, command.fields, now)
 
     def _store_callback(self, command: do.StoreCallback) -> None:
-        request = CallbackRequest(
-            call_id=str(self.call_id),
-            requested_at=datetime.now(UTC),
-            number=command.number,
-            name=command.name,
-            reason=command.problem,
+        self._callbacks.store(
+            CallbackRequest(
+                call_id=str(self.call_id),
+                requested_at=datetime.now(UTC),
+                number=command.number,
+                name=command.name,
+                reason=command.problem,
+            )
         )
 
-        def stored(future: Future[int]) -> None:
-            error = future.exception()
-            if error is not None:
-                self._log.error("callback request not stored", error=str(error))
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._on_callback_stored, error is None)
-
-        self._storing = self._loop.call_later(CALLBACK_DEADLINE, self._on_callback_stored, False)
-        self._services.journal.callback_requested(request).add_done_callback(stored)
-
     def _on_callback_stored(self, stored: bool) -> None:
-        if self._storing is None or self._closed:
-            return
-        self._storing.cancel()
-        self._storing = None
         self._dispatch(ev.CallbackStored(stored))
 
     # -- the end
@@ -359,6 +373,7 @@ class CallSession:
         )
         slots: Slots = self._machine.slots
         self._ledger.ended(ending, slots, now)
+        self._callbacks.close()
         task = self._loop.create_task(self._release())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -368,6 +383,7 @@ class CallSession:
         self._on_ended(self, Ended(next_step, outcome, slots.name, slots.number, slots.problem))
 
     async def _release(self) -> None:
+        await self._thinker.close()
         await self._speaker.close()
         await self._stream.close()
         self._ledger.released()

@@ -43,8 +43,8 @@ class SpeakerListener(Protocol):
     def audio_ready(self) -> None:
         """The first audio of the utterance can be played."""
 
-    def audio_sent(self) -> None:
-        """The first frame of the utterance has been handed over."""
+    def audio_sent(self, utterance: int) -> None:
+        """The first frame of *utterance* has been handed over."""
 
     def utterance_ended(self, event: PlayoutEnded) -> None:
         """The caller has heard all of it."""
@@ -160,6 +160,15 @@ class Speaker:
             if self._prompts.get(text) is None:
                 self._clip(text)
 
+    def forget(self, sentences: tuple[str, ...]) -> None:
+        """Stop making what was prepared, but for what is being said."""
+        said = self._utterance.sentences.values() if self._utterance is not None else ()
+        for text in sentences:
+            if not any(sentence.text == text for sentence in said):
+                clip = self._clips.pop(text, None)
+                if clip is not None and clip.task is not None:
+                    clip.task.cancel()
+
     def stop(self) -> PlayoutStopped | None:
         """Fall silent now; None if nothing was being said."""
         utterance, self._utterance = self._utterance, None
@@ -181,7 +190,7 @@ class Speaker:
         utterance = self._utterance
         if frame is not None and utterance is not None and not utterance.sent:
             utterance.sent = True
-            self._listener.audio_sent()
+            self._listener.audio_sent(utterance.number)
         for number in self._playout.take_heard():
             if utterance is not None and number in utterance.sentences:
                 utterance.heard = number

@@ -23,10 +23,22 @@ class Next(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Speak *sentences*; ``PlayoutEnded`` or ``PlayoutStopped`` follows, once."""
+    """Speak *sentences*; ``PlayoutBegan`` follows when they are heard, and ``PlayoutEnded`` or
+    ``PlayoutStopped``, once."""
 
     utterance: int
     sentences: tuple[str, ...]
+    more: bool = False
+    """``SayMore`` will follow: the utterance does not end before the last of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SayMore:
+    """Go on with *utterance*, which was begun with ``more``; nothing if it was stopped."""
+
+    utterance: int
+    sentences: tuple[str, ...]
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,33 @@ class Prepare:
     """These sentences will probably be said soon: have their audio ready."""
 
     sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """These sentences, which were to be prepared, will not be said: stop making them."""
+
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskModel:
+    """Ask the language model; ``ModelWrote`` follows for each piece of its reply, then
+    ``ModelEnded`` or ``ModelFailed``."""
+
+    request: int
+    """Given to the events of the reply."""
+    messages: tuple[tuple[str, str], ...]
+    """Role (``system``, ``user``, ``assistant``) and text, in order."""
+    speculative: bool
+    """The caller may still go on: it is not worth a second attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropModel:
+    """The rest of the reply to *request* is not wanted: stop it. No event of it follows."""
+
+    request: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +128,11 @@ class Note:
 
 Command = (
     Say
+    | SayMore
     | Prepare
+    | Forget
+    | AskModel
+    | DropModel
     | StopPlayout
     | Expect
     | CheckTechnician

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voicebot.turns.events import SpeechLasted, SpeechStarted
+from voicebot.turns.events import Paused, SpeechLasted, SpeechStarted
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,16 @@ class CallStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class WordsSoFar:
+    """The caller has paused, and may go on: what was said until now."""
+
+    text: str
+    yes: bool | None = None
+    early: bool = False
+    """The recogniser's guess, before it was asked: other words may still come for the pause."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """The caller has finished speaking."""
 
@@ -28,6 +38,8 @@ class TurnEnded:
     yes: bool | None = None
     """The recogniser's own verdict on a yes/no question, if it gave one."""
     speech_seconds: float = 0.0
+    speech_ended: float | None = None
+    """When the last speech sound was, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,13 @@ class DigitPressed:
     """A telephone key: one of ``0123456789*#ABCD``."""
 
     digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutBegan:
+    """The caller begins to hear *utterance*."""
+
+    utterance: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +90,28 @@ class CallbackStored:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelWrote:
+    """The next piece of the reply to *request*."""
+
+    request: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEnded:
+    """The reply to *request* is complete."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailed:
+    """The reply to *request* will not come, or not to its end."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderFailed:
     """A speech provider could not do its work for this turn; ``stage`` is stt, llm or tts."""
 
@@ -86,12 +127,18 @@ Event = (
     CallStarted
     | SpeechStarted
     | SpeechLasted
+    | Paused
+    | WordsSoFar
     | TurnEnded
     | DigitPressed
+    | PlayoutBegan
     | PlayoutEnded
     | PlayoutStopped
     | TechnicianChecked
     | CallbackStored
+    | ModelWrote
+    | ModelEnded
+    | ModelFailed
     | ProviderFailed
     | Tick
 )

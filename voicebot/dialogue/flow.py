@@ -1,13 +1,14 @@
 """The conversation itself: what each answer leads to.
 
-One function for each question. It is given the machine and what was understood, acts through the
-machine's verbs (``ask``, ``move``, ``want_human``, …), and returns whether the answer was one: on
-False the machine goes down the no-match ladder. :data:`ANSWERS` lists them.
+Two functions for each question, each given the machine and what was understood. One says whether
+that is an answer at all, and changes nothing; the other does what the answer leads to, through the
+machine's verbs (``ask``, ``move``, ``want_human``, …). :data:`ANSWERS` lists them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voicebot.dialogue.questions import Question
@@ -22,10 +23,8 @@ MOST_REJECTED_READBACKS = 3
 """After so many "no, that is not my number" a person takes over."""
 
 
-def on_reason(machine: DialogueMachine, meaning: Meaning) -> bool:
+def on_reason(machine: DialogueMachine, meaning: Meaning) -> None:
     """Anything the caller says first is welcome; what is known already is not asked again."""
-    if Intent.GOODBYE in meaning.intents and meaning.problem is None:
-        return False
     slots = machine.slots
     slots.problem = meaning.problem
     slots.number = meaning.number
@@ -33,35 +32,24 @@ def on_reason(machine: DialogueMachine, meaning: Meaning) -> bool:
         slots.name = meaning.name
     machine.move(Trigger.CALLER_SPOKE)
     ask_what_is_missing(machine, *([Prompt.UNDERSTOOD] if slots.problem else []))
-    return True
 
 
-def on_identity(machine: DialogueMachine, meaning: Meaning) -> bool:
-    if meaning.name is None and meaning.number is None:
-        return False
+def on_identity(machine: DialogueMachine, meaning: Meaning) -> None:
     machine.slots.name = meaning.name or machine.slots.name
     machine.slots.number = meaning.number or machine.slots.number
     ask_what_is_missing(machine)
-    return True
 
 
-def on_name(machine: DialogueMachine, meaning: Meaning) -> bool:
-    if meaning.name is None and machine.tries < 2:
-        return False
-    # A name that cannot be understood twice is not worth losing the caller for.
+def on_name(machine: DialogueMachine, meaning: Meaning) -> None:
     machine.slots.name = meaning.name
     machine.slots.name_settled = True
     machine.slots.number = meaning.number or machine.slots.number
     ask_what_is_missing(machine)
-    return True
 
 
-def on_number(machine: DialogueMachine, meaning: Meaning) -> bool:
-    if meaning.number is None:
-        return False
+def on_number(machine: DialogueMachine, meaning: Meaning) -> None:
     machine.slots.number = meaning.number
     ask_what_is_missing(machine)
-    return True
 
 
 def ask_what_is_missing(machine: DialogueMachine, *lead: Prompt) -> None:
@@ -78,16 +66,16 @@ def ask_what_is_missing(machine: DialogueMachine, *lead: Prompt) -> None:
         machine.ask(Question.CONFIRM_IDENTITY, *lead, prompt=prompt)
 
 
-def on_confirm_identity(machine: DialogueMachine, meaning: Meaning) -> bool:
+def on_confirm_identity(machine: DialogueMachine, meaning: Meaning) -> None:
     slots = machine.slots
-    if meaning.number is not None and meaning.number != slots.number:
+    if is_other_number(machine, meaning):
         slots.number = meaning.number  # "Non, c'est le 06 …"
         ask_what_is_missing(machine)
     elif meaning.yes is True:
         slots.confirmed = True
         machine.move(Trigger.IDENTIFIED)
         diagnose(machine)
-    elif meaning.yes is False:
+    else:
         slots.rejected += 1
         if slots.rejected >= MOST_REJECTED_READBACKS:
             machine.want_human(gave_up=True)
@@ -98,9 +86,6 @@ def on_confirm_identity(machine: DialogueMachine, meaning: Meaning) -> bool:
             slots.number = None
             again = Prompt.ASK_NUMBER_AGAIN if slots.rejected == 1 else Prompt.KEYPAD_NUMBER
             machine.ask(Question.NUMBER, prompt=again)
-    else:
-        return False
-    return True
 
 
 def diagnose(machine: DialogueMachine) -> None:
@@ -110,12 +95,9 @@ def diagnose(machine: DialogueMachine) -> None:
         give_solution(machine)
 
 
-def on_problem(machine: DialogueMachine, meaning: Meaning) -> bool:
-    if meaning.problem is None:
-        return False
+def on_problem(machine: DialogueMachine, meaning: Meaning) -> None:
     machine.slots.problem = meaning.problem
     give_solution(machine)
-    return True
 
 
 def give_solution(machine: DialogueMachine) -> None:
@@ -123,7 +105,7 @@ def give_solution(machine: DialogueMachine) -> None:
     machine.say_solution()
 
 
-def on_works(machine: DialogueMachine, meaning: Meaning) -> bool:
+def on_works(machine: DialogueMachine, meaning: Meaning) -> None:
     """Also heard while the solution is still being said, or in the pause after it."""
     if Intent.WAIT in meaning.intents:
         be_patient(machine)
@@ -131,15 +113,12 @@ def on_works(machine: DialogueMachine, meaning: Meaning) -> bool:
         machine.want_human(why="not_solved")
     elif machine.state is State.SOLUTION:
         # "D'accord", "oui": an acknowledgement; nobody has been asked whether it works yet.
-        return machine.carry_on()
+        machine.carry_on()
     elif Intent.DONE in meaning.intents:
         machine.ask(Question.WORKS)
-    elif meaning.yes is True:
+    else:
         machine.move(Trigger.WORKS)
         machine.say_goodbye(Prompt.SOLVED, Prompt.GOODBYE)
-    else:
-        return False
-    return True
 
 
 def be_patient(machine: DialogueMachine) -> None:
@@ -149,17 +128,14 @@ def be_patient(machine: DialogueMachine) -> None:
     machine.be_patient()
 
 
-def on_callback(machine: DialogueMachine, meaning: Meaning) -> bool:
+def on_callback(machine: DialogueMachine, meaning: Meaning) -> None:
     if meaning.number is not None:
         machine.slots.number, machine.slots.confirmed = meaning.number, False
     elif meaning.yes is False:
         machine.move(Trigger.ARRANGED)
         machine.say_goodbye(Prompt.GOODBYE)
-        return True
-    elif meaning.yes is None:
-        return False
+        return
     arrange_callback(machine)
-    return True
 
 
 def arrange_callback(machine: DialogueMachine) -> None:
@@ -172,37 +148,78 @@ def arrange_callback(machine: DialogueMachine) -> None:
         machine.store_callback()
 
 
-def on_callback_number(machine: DialogueMachine, meaning: Meaning) -> bool:
-    if meaning.number is None:
-        return False
+def on_callback_number(machine: DialogueMachine, meaning: Meaning) -> None:
     machine.slots.number = meaning.number
     arrange_callback(machine)
-    return True
 
 
-def on_confirm_callback(machine: DialogueMachine, meaning: Meaning) -> bool:
+def on_confirm_callback(machine: DialogueMachine, meaning: Meaning) -> None:
     slots = machine.slots
-    if meaning.number is not None and meaning.number != slots.number:
+    if is_other_number(machine, meaning):
         slots.number = meaning.number
     elif meaning.yes is True:
         slots.confirmed = True
-    elif meaning.yes is False:
-        slots.number = None
     else:
-        return False
+        slots.number = None
     arrange_callback(machine)
-    return True
 
 
-ANSWERS: dict[Question, Callable[[DialogueMachine, Meaning], bool]] = {
-    Question.REASON: on_reason,
-    Question.IDENTITY: on_identity,
-    Question.NAME: on_name,
-    Question.NUMBER: on_number,
-    Question.CONFIRM_IDENTITY: on_confirm_identity,
-    Question.PROBLEM: on_problem,
-    Question.WORKS: on_works,
-    Question.CALLBACK: on_callback,
-    Question.CALLBACK_NUMBER: on_callback_number,
-    Question.CONFIRM_CALLBACK: on_confirm_callback,
+def says_why(machine: DialogueMachine, meaning: Meaning) -> bool:
+    return Intent.GOODBYE not in meaning.intents or meaning.problem is not None
+
+
+def is_name(machine: DialogueMachine, meaning: Meaning) -> bool:
+    """A name that cannot be understood twice is not worth losing the caller for."""
+    return meaning.name is not None or machine.tries >= 2
+
+
+def is_number(machine: DialogueMachine, meaning: Meaning) -> bool:
+    return meaning.number is not None
+
+
+def is_name_or_number(machine: DialogueMachine, meaning: Meaning) -> bool:
+    return meaning.name is not None or meaning.number is not None
+
+
+def is_other_number(machine: DialogueMachine, meaning: Meaning) -> bool:
+    return meaning.number is not None and meaning.number != machine.slots.number
+
+
+def is_right_or_other_number(machine: DialogueMachine, meaning: Meaning) -> bool:
+    return meaning.yes is not None or is_other_number(machine, meaning)
+
+
+def is_problem(machine: DialogueMachine, meaning: Meaning) -> bool:
+    return meaning.problem is not None
+
+
+def is_about_the_solution(machine: DialogueMachine, meaning: Meaning) -> bool:
+    """While the solution is still being said, anything is."""
+    known = meaning.yes is not None or meaning.intents & {Intent.WAIT, Intent.DONE}
+    return bool(known) or machine.state is State.SOLUTION
+
+
+def takes_up_callback(machine: DialogueMachine, meaning: Meaning) -> bool:
+    return meaning.number is not None or meaning.yes is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTo:
+    """One question's two functions."""
+
+    fits: Callable[[DialogueMachine, Meaning], bool]
+    then: Callable[[DialogueMachine, Meaning], None]
+
+
+ANSWERS: dict[Question, AnswerTo] = {
+    Question.REASON: AnswerTo(says_why, on_reason),
+    Question.IDENTITY: AnswerTo(is_name_or_number, on_identity),
+    Question.NAME: AnswerTo(is_name, on_name),
+    Question.NUMBER: AnswerTo(is_number, on_number),
+    Question.CONFIRM_IDENTITY: AnswerTo(is_right_or_other_number, on_confirm_identity),
+    Question.PROBLEM: AnswerTo(is_problem, on_problem),
+    Question.WORKS: AnswerTo(is_about_the_solution, on_works),
+    Question.CALLBACK: AnswerTo(takes_up_callback, on_callback),
+    Question.CALLBACK_NUMBER: AnswerTo(is_number, on_callback_number),
+    Question.CONFIRM_CALLBACK: AnswerTo(is_right_or_other_number, on_confirm_callback),
 }

@@ -126,6 +126,21 @@ class Recognition:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelScript:
+    """What a language model is told, and what it must not say."""
+
+    system: str
+    """The same for every question, complete."""
+    questions: Mapping[str, str]
+    """What was asked: by the name of each question, in lower case."""
+    asks: PhraseBook
+    """Words of a caller who asks something."""
+    never_says: PhraseBook
+    abbreviations: frozenset[str]
+    """Words, in lower case and without their full stop, after which it ends no sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """One bot's words. Immutable, shared by all calls."""
 
@@ -146,6 +161,8 @@ class Script:
     timings: Timings
     recognition: Recognition
     pronunciations: Mapping[str, str]
+    model: ModelScript | None = None
+    """None: no language model is to be asked."""
 
     def say(self, prompt: Prompt, **blanks: str) -> tuple[str, ...]:
         """The sentences of *prompt*, its blanks filled in."""

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from voicebot.dialogue.numbers import PhonePlan, number_words
+from voicebot.dialogue.questions import Question
+from voicebot.dialogue.reply import ModelIntent
 from voicebot.dialogue.script import (
     BLANKS,
     Hours,
     Intent,
+    ModelScript,
     Problem,
     Prompt,
     Recognition,
@@ -118,6 +121,7 @@ def parse(data: object) -> Script:
         timings=_timings(top.section("timings")),
         recognition=_recognition(top.section("recognition")),
         pronunciations=top.table("pronunciations", {}),
+        model=_model(top.section("model"), list(problems)) if "model" in top.names() else None,
     )
     top.finish()
     if faults:
@@ -187,6 +191,33 @@ def _name(section: _Section) -> tuple[PhraseBook, int]:
     most_words = int(section.number("most_words", 1, 10))
     section.finish()
     return PhraseBook(phrases), most_words
+
+
+def _model(section: _Section, problems: list[str]) -> ModelScript:
+    intents = section.section("intents")
+    offered = [f"{i.value}: {intents.text(i.value)}" for i in ModelIntent]
+    intents.finish()
+    system = section.text("system")
+    for blank, filling in (("intents", "\n".join(offered)), ("problems", ", ".join(problems))):
+        if f"{{{blank}}}" not in system:
+            section.fault("system", f"must say where the {blank} go, by {{{blank}}}")
+        system = system.replace(f"{{{blank}}}", filling)
+    if '{"intent"' not in system:
+        section.fault("system", """must show the form of a reply, such as {"intent": "question"}""")
+    asked = section.section("questions")
+    questions = {key: asked.text(key) for key in (q.name.lower() for q in Question)}
+    asked.finish()
+    model = ModelScript(
+        system=system,
+        questions=questions,
+        asks=PhraseBook(_phrases("asks", section.texts("asks"), section, "asks")),
+        never_says=PhraseBook(
+            _phrases("never", section.texts("never_says"), section, "never_says")
+        ),
+        abbreviations=frozenset(word.lower() for word in section.texts("abbreviations", [])),
+    )
+    section.finish()
+    return model
 
 
 def _compounds(top: _Section) -> tuple[str, list[str], list[str]]:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds; from the settings."""
+    """From the settings; times in seconds."""
 
     silence_warning: float
     silence_hangup: float
     call: float
+    speculations_a_turn: int = 2
+    """How often a language model may be asked before the caller's turn is over; 0: never."""
+    speculations_a_call: int = 30
 
 
 @dataclass(slots=True)

@@ -4,7 +4,9 @@ Pure and deterministic. It has no understanding; it gives valid, plausible answe
 length. What a test needs to be exact it scripts with :class:`Reply`.
 
 The structure to fill is the request's JSON schema or the first tool's parameters, and for plain
-"JSON mode" whatever schema or example the system prompt shows.
+"JSON mode" whatever schema or example the system prompt shows. A prompt that asks for a line of
+JSON with an ``intent`` and for words after it (the service's own does) gets a reply of that form,
+with the intents and problems that it offers: the rules stand in for what a model would understand.
 """
 
 from __future__ import annotations
@@ -79,6 +81,15 @@ class _Phrases:
 
 
 @dataclass(frozen=True, slots=True)
+class _Headed:
+    """For replies of a head and words."""
+
+    questions: tuple[tuple[_Phrases, str], ...]
+    problems: dict[str, _Phrases]
+    intents: dict[str, _Phrases]
+
+
+@dataclass(frozen=True, slots=True)
 class _Rules:
     replies: tuple[tuple[_Phrases, str], ...]
     otherwise: str
@@ -88,6 +99,7 @@ class _Rules:
     introduction: re.Pattern[str]
     yes: _Phrases
     no: _Phrases
+    headed: _Headed
 
 
 def _rules(table: Any) -> _Rules:
@@ -104,6 +116,13 @@ def _rules(table: Any) -> _Rules:
         ),
         _Phrases.of(table["yes"]),
         _Phrases.of(table["no"]),
+        _Headed(
+            tuple(
+                (_Phrases.of(r["words"]), r["say"].strip()) for r in table["headed"]["questions"]
+            ),
+            {name: _Phrases.of(words) for name, words in table["headed"]["problems"].items()},
+            {name: _Phrases.of(words) for name, words in table["headed"]["intents"].items()},
+        ),
     )
 
 
@@ -136,7 +155,9 @@ class Brain:
         if reply is not None and reply.data is not None:
             data: Any = reply.data
         elif schema is None:
-            return Answer(self.say(said))
+            told = _told(messages)
+            headed = '{"intent"' in told
+            return Answer(self.head_and_words(told, said) if headed else self.say(said))
         else:
             data = self.fill(schema, said)
         text = json.dumps(data, ensure_ascii=False)
@@ -149,6 +170,29 @@ class Brain:
             (say for phrases, say in self.rules.replies if phrases.at(words) >= 0),
             self.rules.otherwise,
         )
+
+    def head_and_words(self, told: str, said: str) -> str:
+        """A line of JSON and perhaps words, in answer to *said*; *told* is the system prompt."""
+        rules, words = self.rules.headed, plain(said)
+        problem = _first(rules.problems, words, plain(told))
+        intent = _first(rules.intents, words, plain(told))
+        number = _DIGITS.search(said)
+        introduced = self.rules.introduction.search(said)
+        head: dict[str, str] = {"intent": "answer"}
+        if intent in ("technician", "no_recording", "repeat"):
+            return json.dumps({"intent": intent})
+        if problem is not None:
+            head["problem"] = problem
+        if number is not None:
+            head["number"] = re.sub(r"\D", "", number[0])
+        if introduced is not None:
+            head["name"] = introduced[1].strip()
+        if len(head) > 1:
+            return json.dumps(head, ensure_ascii=False)
+        for phrases, say in rules.questions:
+            if phrases.at(words) >= 0:
+                return f'{{"intent": "question"}}\n{say}'
+        return json.dumps({"intent": intent or "unclear"})
 
     def fill(self, schema: Mapping[str, Any], said: str, name: str = "", depth: int = 0) -> Any:
         """A value that *schema* allows, by what the caller *said*."""
@@ -216,6 +260,19 @@ class Brain:
         return None
 
 
+def _told(messages: Sequence[Mapping[str, Any]]) -> str:
+    """The system prompt."""
+    return "\n".join(_text(m) for m in messages if m.get("role") in ("system", "developer"))
+
+
+def _first(named: Mapping[str, _Phrases], said: str, told: str) -> str | None:
+    """The first of *named*, as far as the prompt offers it, for which words were said."""
+    for name, phrases in named.items():
+        if plain(name.replace("_", " ")) in told and phrases.at(said) >= 0:
+            return name
+    return None
+
+
 def _text(message: Mapping[str, Any]) -> str:
     content = message.get("content") or ""
     if isinstance(content, str):
@@ -239,8 +296,7 @@ def _schema(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> A
         return form["json_schema"]["schema"]
     if form.get("type") != "json_object":
         return None
-    prompt = "\n".join(_text(m) for m in messages if m.get("role") in ("system", "developer"))
-    shown = _first_json(prompt)
+    shown = _first_json(_told(messages))
     if shown is None:
         return {"type": "object", "properties": {"say": {"type": "string"}}}
     return shown if "properties" in shown else _like(shown)

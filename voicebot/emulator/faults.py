@@ -93,6 +93,8 @@ class Kind(Enum):
     """Audio that ends half way, in order."""
     EMPTY = "empty"
     """An answer with nothing in it: no words, no tokens, no audio."""
+    UNFIT = "unfit"
+    """A reply in good order that is not what was asked for: the model refuses, in prose."""
     REWORDED = "reworded"
     """Realtime says other words than it was asked to."""
 
@@ -140,6 +142,8 @@ class Fault:
             raise FaultError("speech sends audio only, so no message of it can be unknown")
         if self.kind is Kind.REWORDED and self.service is not Service.REALTIME:
             raise FaultError("only realtime can choose its own words")
+        if self.kind is Kind.UNFIT and self.service is not Service.CHAT:
+            raise FaultError("only chat can answer something else than it was asked")
         if self.retry_after < 0:
             raise FaultError(f"retry_after must not be below 0 seconds; it is {self.retry_after}")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from voicebot.emulator import chat, codec, options, wrong
+from voicebot.emulator.brain import Answer
 from voicebot.emulator.engines import EngineError
 from voicebot.emulator.exchange import SLOW_SECONDS, Exchange, now, paced, until
 from voicebot.emulator.faults import Fault, Kind, Moment
@@ -66,23 +67,24 @@ async def complete(emulator: Emulator, exchange: Exchange) -> web.StreamResponse
     await exchange.early(fault, model)
     body = chat.check(body)
     answer = emulator.brain.answer(body)
+    fault = emulator.faults.take(exchange.service, Moment.STREAM)
+    if fault is not None and fault.kind is Kind.UNFIT:
+        answer = Answer(wrong.REFUSAL)
     completion = chat.Completion.of(body, answer, exchange.number, int(time.time()))
     delay = emulator.latency.draw(Step.CHAT_FIRST_TOKEN)
     per_token = 1 / emulator.latency.profile.chat_tokens_per_second
     if not body.get("stream"):
         await until(exchange.arrived + delay + per_token * len(completion.pieces))
         exchange.answered(Step.CHAT_FIRST_TOKEN, exchange.arrived, delay)
-        return await _whole(emulator, exchange, completion.whole(delay, per_token))
-    fault = emulator.faults.take(exchange.service, Moment.STREAM)
+        return await _whole(exchange, completion.whole(delay, per_token), fault)
     kind = None if fault is None else fault.kind
     answer_stream = _Stream(exchange, Step.CHAT_FIRST_TOKEN, delay, per_token, fault)
     chunks = wrong.events(completion.chunks(delay, per_token), kind)
     return await answer_stream.send(chunks, {"Content-Type": "text/event-stream"})
 
 
-async def _whole(emulator: Emulator, exchange: Exchange, answer: Any) -> web.StreamResponse:
+async def _whole(exchange: Exchange, answer: Any, fault: Fault | None) -> web.StreamResponse:
     """One JSON answer; faults of the stream strike it as well as they can."""
-    fault = emulator.faults.take(exchange.service, Moment.STREAM)
     text = json.dumps(answer, ensure_ascii=False)
     if fault is not None:
         match fault.kind:

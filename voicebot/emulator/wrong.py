@@ -12,6 +12,7 @@ from voicebot.emulator.faults import Kind
 _ODD_SIZES: Final = (1, 333, 2_401, 4_799)
 NOT_JSON: Final = '{"type":"Results","channel":{"alternatives":[{"transcr'
 UNKNOWN_MESSAGE: Final = '{"type":"FutureEvent","payload":{"of":["a","later","version"]}}'
+REFUSAL: Final = "Je suis désolée, mais je ne peux pas répondre à cette demande."
 #: Of an odd length, and not even noise that could pass for speech.
 NOT_AUDIO: Final = b"\x00\xff\x7f<html>502 Bad Gateway</html>"
 

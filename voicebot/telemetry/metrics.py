@@ -216,6 +216,24 @@ class Metrics(Instruments):
             STAGE_BUCKETS,
             provider=models,
         )
+        self.llm_replies = self._counter(
+            "voicebot_llm_replies",
+            "What became of what the language model was asked when a turn was over: it answered a "
+            "question, understood, did not, wrote what does not fit, or failed.",
+            outcome=("answered", "understood", "unclear", "misfit", "failed"),
+        )
+        self.llm_speculations = self._counter(
+            "voicebot_llm_speculations",
+            "Requests made before the caller's turn was over: used, dropped (paid for nothing), or "
+            "not made because of the limit.",
+            fate=("used", "dropped", "capped"),
+        )
+        self.fillers = self._counter(
+            "voicebot_fillers",
+            "Times the caller was told to wait because nothing could be heard in time, by what was "
+            "late.",
+            waiting_for=("stt", "llm", "tts", "storage"),
+        )
 
     def _use_metrics(self, providers: Mapping[str, Sequence[str]]) -> None:
         self.stt_audio = self._counter(

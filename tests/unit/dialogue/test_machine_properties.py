@@ -11,14 +11,24 @@ from voicebot.dialogue import commands as do
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.machine import DialogueMachine
 from voicebot.dialogue.slots import Limits
-from voicebot.turns.events import SpeechLasted, SpeechStarted
+from voicebot.turns.events import Paused, SpeechLasted, SpeechStarted
 
 SCRIPT = script_file.load()
 TEXTS = st.sampled_from(
     [
         "", "oui", "non", "internet", "mon mobile", "Pierre Dupont, 06 12 34 56 78", "06 12",
         "un technicien", "répétez", "au revoir", "attendez", "c'est fait", "d'accord", "euh",
-        "il fait beau aujourd'hui dans le nord", "non, le nom est faux", "Marie", "06 12 34 56 78",
+        "il fait beau aujourd'hui dans le nord", "combien de temps ça prend ?", "pourquoi",
+        "non, le nom est faux", "Marie", "06 12 34 56 78",
+    ]
+)  # fmt: skip
+WRITTEN = st.sampled_from(
+    [
+        '{"intent": "question"}', '{"intent": "answer", "problem": "mobile"}', '{"intent": "no"}',
+        '{"intent": "answer", "name": "Marie"}', '{"intent": "technician"}', '{"intent": "done"}',
+        '{"intent": "answer", "number": "0612345678"}', '{"intent": "unclear"}', '{"intent"',
+        '{"intent": "no_recording"}', "Deux minutes. ", "Cela ", "dépend. ", "On rembourse. ", "",
+        "Je ne peux pas répondre.", "x" * 300,
     ]
 )  # fmt: skip
 
@@ -28,9 +38,13 @@ class AnyCall(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.machine = DialogueMachine(SCRIPT, Limits(8, 15, 600))
+        self.machine = DialogueMachine(SCRIPT, Limits(8, 15, 600), ask_model=True)
         self.now = 0.0
         self.playing: do.Say | None = None
+        self.heard = False
+        self.requests: list[int] = []
+        """Those that are still being answered."""
+        self.words_owed = False
         self.asked: list[ev.Event] = []
         self.ended: list[do.EndCall] = []
         self.tell(ev.CallStarted())
@@ -45,10 +59,23 @@ class AnyCall(RuleBasedStateMachine):
                     case do.Say():
                         assert self.playing is None, "said over its own words"
                         assert command.sentences, "said nothing"
-                        self.playing = command
+                        self.playing, self.heard = command, False
+                    case do.SayMore():
+                        playing = self.playing
+                        assert playing is not None, "went on with what was stopped"
+                        assert playing.more, "went on with what was closed"
+                        assert playing.utterance == command.utterance
+                        said = (*playing.sentences, *command.sentences)
+                        self.playing = do.Say(command.utterance, said, more=not command.last)
+                    case do.AskModel():
+                        assert command.messages[-1][0] == "user"
+                        self.requests.append(command.request)
+                    case do.DropModel():
+                        assert command.request in self.requests, "dropped what was over"
+                        self.requests.remove(command.request)
                     case do.StopPlayout() if self.playing is not None:
-                        said, self.playing = self.playing, None
-                        inbox.append(ev.PlayoutStopped(said.utterance, "", said.sentences))
+                        stopped, self.playing = self.playing, None
+                        inbox.append(ev.PlayoutStopped(stopped.utterance, "", stopped.sentences))
                     case do.CheckTechnician():
                         self.asked.append(ev.TechnicianChecked(True))
                     case do.StoreCallback():
@@ -63,13 +90,54 @@ class AnyCall(RuleBasedStateMachine):
         if speech > 0.2:
             self.tell(SpeechLasted(self.now))
         self.now += speech
-        self.tell(ev.TurnEnded(text, yes, speech))
+        self.words_owed = False
+        self.tell(ev.TurnEnded(text, yes, speech, self.now))
+
+    @rule(text=TEXTS, late=st.booleans())
+    def caller_pauses(self, text: str, late: bool) -> None:
+        self.tell(SpeechStarted(self.now))
+        self.tell(SpeechLasted(self.now))
+        self.now += 0.5
+        self.tell(Paused(1, self.now))
+        self.words_owed = True
+        if not late:
+            self.tell(ev.WordsSoFar(text))
+
+    @precondition(lambda self: self.words_owed)
+    @rule(text=TEXTS)
+    def the_turn_ends(self, text: str) -> None:
+        self.words_owed = False
+        self.tell(ev.TurnEnded(text, None, 0.5, self.now))
+
+    @precondition(lambda self: self.requests)
+    @rule(pieces=st.lists(WRITTEN, max_size=4), end=st.sampled_from(["", "ended", "failed"]))
+    def model_writes(self, pieces: list[str], end: str) -> None:
+        number = self.requests[-1]
+        for piece in pieces:
+            if number in self.requests:
+                self.tell(ev.ModelWrote(number, piece))
+        if end and number in self.requests:
+            self.requests.remove(number)
+            self.tell(ev.ModelEnded(number) if end == "ended" else ev.ModelFailed(number))
+
+    @rule(number=st.integers(0, 5))
+    def a_reply_comes_that_nobody_wants(self, number: int) -> None:
+        if number not in self.requests:
+            self.tell(ev.ModelWrote(number, '{"intent": "technician"}'))
+            self.tell(ev.ModelEnded(number))
+
+    @precondition(lambda self: self.playing is not None and not self.heard)
+    @rule()
+    def utterance_begins(self) -> None:
+        assert self.playing is not None
+        self.heard = True
+        self.tell(ev.PlayoutBegan(self.playing.utterance))
 
     @rule(digit=st.sampled_from("0123456789*#"))
     def caller_presses(self, digit: str) -> None:
         self.tell(ev.DigitPressed(digit))
 
-    @precondition(lambda self: self.playing is not None)
+    @precondition(lambda self: self.playing is not None and not self.playing.more)
     @rule()
     def utterance_is_heard(self) -> None:
         said, self.playing = self.playing, None
@@ -87,9 +155,10 @@ class AnyCall(RuleBasedStateMachine):
 
     @rule(stage=st.sampled_from(["stt", "tts"]))
     def provider_fails(self, stage: str) -> None:
+        self.words_owed = self.words_owed and stage != "stt"
         self.tell(ev.ProviderFailed(stage))
 
-    @precondition(lambda self: self.playing is None)
+    @precondition(lambda self: self.playing is None or not self.heard or self.playing.more)
     @rule()
     def time_passes(self) -> None:
         deadline = self.machine.deadline()
@@ -106,8 +175,20 @@ class AnyCall(RuleBasedStateMachine):
     @invariant()
     def a_quiet_call_always_has_something_to_wait_for(self) -> None:
         """Nobody is left on a dead line: silence has a deadline, or an answer is on its way."""
-        if not self.ended and self.playing is None and not self.asked:
+        owed = self.asked or self.requests or self.words_owed
+        if not self.ended and self.playing is None and not owed:
             assert self.machine.deadline() is not None
+
+    @invariant()
+    def what_was_begun_is_finished(self) -> None:
+        """An utterance stays open only for somebody who owes the rest of it."""
+        if not self.ended and self.playing is not None and self.playing.more:
+            assert self.asked or self.requests or self.words_owed
+
+    @invariant()
+    def nothing_is_asked_for_an_answer_that_nobody_will_hear(self) -> None:
+        if self.ended:
+            assert not self.machine.answering.model.waiting
 
 
 AnyCall.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -53,12 +53,32 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
         ("  patience: 45 ", "  patience: soon ", "timings.patience: must be a number"),
         ("êtes {name},", "êtes {name,", "braces do not match"),
         ("digits: 10", "digits: 99", "phone.digits: must be from 3 to 15"),
+        ("    {intents}\n", "", "model.system: must say where the intents go, by {intents}"),
+        (
+            "ceux-ci : {problems}",
+            "ceux-ci : internet",
+            "model.system: must say where the problems go, by {problems}",
+        ),
+        ("    unclear: rien", "    unklar: rien", "model.intents.unclear: is missing"),
+        ("    works: >-", "    marche: >-", "model.questions.works: is missing"),
+        ("  asks: [", "  asks: combien\n  oldasks: [", "model.asks: must be a list of texts"),
         ("  done: [", "  done: fait\n  oldone: [", "words.done: must be a list of texts"),
     ],
 )
 def test_single_faults(tmp_path: Path, before: str, after: str, fault: str) -> None:
     assert before in SHIPPED
     assert any(fault in found for found in faults_of(tmp_path, SHIPPED.replace(before, after, 1)))
+
+
+def test_a_script_without_a_model_asks_none(tmp_path: Path) -> None:
+    shipped = script_file.load()
+    assert shipped.model is not None
+    assert "technician: il veut parler" in shipped.model.system
+    assert "internet, mobile" in shipped.model.system
+    begin, end = SHIPPED.index("\nmodel:\n"), SHIPPED.index("\n# --- When a technician")
+    path = tmp_path / "script.yaml"
+    path.write_text(SHIPPED[:begin] + SHIPPED[end:], encoding="utf-8")
+    assert script_file.load(path).model is None
 
 
 def test_yes_no_and_on_are_words_not_booleans(tmp_path: Path) -> None:

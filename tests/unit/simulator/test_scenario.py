@@ -90,7 +90,7 @@ def test_reports_all_mistakes_at_once() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ScenarioError, match="no such scenario; there are callback,"):
+    with pytest.raises(ScenarioError, match="no such scenario; there are asks-freely,"):
         load("intrenet")
 
 

@@ -1,0 +1,243 @@
+"""Calls in real time over the vendors' own kits and the emulator: the real session, the real
+dialogue, recorded callers. What is asked freely is answered by the model; whatever the model's
+service does, the call goes on and the caller hears something within two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from tests.cloud.conftest import Stand, Story, clips
+from tests.support.call_stage import CallStage
+from tests.support.waiting import until
+from voicebot.audio import pcm
+from voicebot.emulator.brain import Reply
+from voicebot.emulator.faults import Fault, Kind, Moment, Service
+from voicebot.emulator.latency import Profile
+from voicebot.emulator.latency_file import PUBLISHED, load
+
+PlayAll = Callable[..., None]
+SPOKEN = clips()
+PRICE = "Quel est le prix de l'abonnement ?"
+SOON = 2.0
+"""Seconds in which a caller has to hear something."""
+
+
+class Call:
+    """One call on *stand*'s chains."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+        self.stage = CallStage(
+            cast(Any, stand.chains.stt), tts=cast(Any, stand.chains.tts), llm=stand.chains.llm
+        )
+
+    async def start(self) -> None:
+        """Hear the greeting out."""
+        await self.stage.start()
+        await self.stage.listen_until_silent()
+
+    async def say(self, line: str) -> float:
+        """Say a recorded line; seconds from its end to the first sound of the bot's."""
+        await self.speak(SPOKEN[line])
+        return await self.until_heard()
+
+    async def speak(self, audio: bytes) -> None:
+        for at in range(0, len(audio), pcm.FRAME_BYTES):
+            frame = audio[at : at + pcm.FRAME_BYTES]
+            await self.stage.slots(1, frame.ljust(pcm.FRAME_BYTES, b"\0"))
+
+    async def until_heard(self) -> float:
+        """Seconds to the bot's next sound."""
+        began = self.stage.loop.time()
+        for _ in range(round(5 / pcm.FRAME_SECONDS)):
+            await self.stage.slots(1)
+            if self.stage.heard[-1] is not None:
+                return self.stage.loop.time() - began
+        raise AssertionError("nothing was heard")
+
+    async def hear(self) -> str:
+        """What the bot said since the last look, heard out."""
+        await self.stage.listen_until_silent()
+        return " ".join(str(event["text"]) for event in self.stage.events("bot_said"))
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.stage.metric(f"voicebot_{name}", **labels)
+
+    async def hang_up(self) -> None:
+        """End it; nothing of it may be left, at once."""
+        await self.stage.hang_up()
+        await until(lambda: not self.stand.emulator.open_exchanges(), 1, "no request is left")
+
+
+# -- the calls
+
+
+async def asks_freely(stand: Stand) -> None:
+    """A free question is answered by the model, and the call goes on."""
+    stand.emulator.latency.profile = load(PUBLISHED)
+    call = Call(stand)
+    await call.start()
+    await call.say("Bonjour, ma box ne marche plus.")
+    assert "votre nom" in await call.hear()
+    await call.say(PRICE)
+    heard = await call.hear()
+    assert "Je ne connais pas les tarifs." in heard
+    assert heard.endswith("Puis-je avoir votre nom et votre numéro de téléphone ?")
+    await call.say("Pierre Dupont.")
+    assert "numéro" in await call.hear()
+    await call.hang_up()
+    asked = [r.body for r in stand.emulator.records.requests if r.service is Service.CHAT]
+    told = asked[-1]["messages"]
+    assert told[-1] == {"role": "user", "content": PRICE}
+    assert told[-3]["content"].startswith("Très bien"), "what was heard"
+    assert call.count("llm_replies_total", outcome="answered") == 1
+    assert call.count("llm_speculations_total", fate="used") == 1
+
+
+async def fails_thrice(stand: Stand) -> None:
+    """The third failure in a row hands the caller to a person."""
+    call = Call(stand)
+    await call.start()
+    await call.say("Bonjour, ma box ne marche plus.")
+    await call.hear()
+    await stand.emulator.inject(Fault(Service.CHAT, Kind.SERVER_ERROR))
+    for words in ("Pardon", "Tapez"):
+        assert await call.say(PRICE) < SOON
+        assert words in await call.hear()
+    assert await call.say(PRICE) < SOON
+    assert "problème technique" in await call.hear()
+    await call.stage.session.released()
+    assert call.stage.ended is not None
+    assert call.stage.ended.outcome == "failed"
+
+
+async def all_clouds_hang(stand: Stand) -> None:
+    """The caller hears something soon all the same."""
+    call = Call(stand)
+    await call.start()
+    for service in (Service.LISTEN, Service.CHAT, Service.SPEECH, Service.SPEAK):
+        await stand.emulator.inject(Fault(service, Kind.HANG))
+    for _ in range(2):
+        assert await call.say(PRICE) < SOON
+        await call.hear()
+    await call.hang_up()
+
+
+def is_interrupted(kind: Kind | None) -> Story:
+    """The caller speaks over the model's answer, or over the wait for it: nothing is left of it."""
+
+    async def told(stand: Stand) -> None:
+        stand.emulator.brain.scripted[:] = [
+            Reply(content='{"intent": "question"}\n' + "Cela dépend de votre abonnement. " * 4)
+        ]
+        stand.emulator.latency.profile = Profile(chat_tokens_per_second=40)
+        call = Call(stand)
+        await call.start()
+        if kind is not None:
+            await stand.emulator.inject(Fault(Service.CHAT, kind))
+        await call.say(PRICE)
+        await call.stage.listen(0.2)
+        line = SPOKEN["Bonjour, ma box ne marche plus."]
+        half = len(line) // 2 - len(line) // 2 % pcm.FRAME_BYTES
+        await call.speak(line[:half])
+        assert call.stage.heard[-1] is None, "late audio"
+        assert not stand.emulator.open_exchanges(Service.CHAT), "it is still being asked"
+        await call.speak(line[half:])
+        await call.until_heard()
+        assert call.stage.session.state == "identification"
+        await call.hang_up()
+
+    return told
+
+
+def test_calls_over_the_clouds(play_all: PlayAll) -> None:
+    play_all(
+        {
+            "asks freely": asks_freely,
+            "fails thrice": fails_thrice,
+            "all clouds hang": all_clouds_hang,
+            **{
+                f"interrupts, {kind}": is_interrupted(kind) for kind in (None, Kind.HANG, Kind.SLOW)
+            },
+        }
+    )
+
+
+# -- the model's service fails, in every way, at every moment
+
+FAULTS = [
+    (Kind.REFUSE, None, "error"),
+    (Kind.UNAUTHORIZED, None, "error"),
+    (Kind.FORBIDDEN, None, "error"),
+    (Kind.RATE_LIMITED, None, "error"),
+    (Kind.SERVER_ERROR, Moment.CONNECT, "error"),
+    (Kind.RETIRED, None, "error"),
+    (Kind.HANG, Moment.CONNECT, "timeout"),
+    (Kind.DROP, Moment.CONNECT, "error"),
+    (Kind.HANG, Moment.STREAM, "timeout"),
+    (Kind.DROP, Moment.STREAM, "error"),
+    (Kind.SERVER_ERROR, Moment.STREAM, "error"),
+    (Kind.SLOW, None, "timeout"),
+    (Kind.MALFORMED, None, "error"),
+    (Kind.UNKNOWN, None, "ok"),
+    (Kind.EMPTY, None, "error"),
+    (Kind.UNFIT, None, "ok"),
+]
+
+
+def finds_it_broken(kind: Kind, moment: Moment | None, outcome: str) -> Story:
+    """The fault is there when the caller speaks."""
+
+    async def told(stand: Stand) -> None:
+        call = Call(stand)
+        await call.start()
+        await stand.emulator.inject(Fault(Service.CHAT, kind, moment=moment, retry_after=30))
+        assert await call.say(PRICE) < SOON
+        assert await call.hear()
+        assert stand.requests("llm", "groq", outcome) >= 1
+        await stand.emulator.mend()
+        await call.say("Pierre Dupont.")
+        assert "numéro" in await call.hear()
+        await call.hang_up()
+
+    return told
+
+
+def breaks_off(kind: Kind, after: float) -> Story:
+    """The fault strikes *after* so many seconds of the request, or of the reply."""
+
+    async def told(stand: Stand) -> None:
+        stand.emulator.latency.profile = Profile(chat_tokens_per_second=20)
+        call = Call(stand)
+        await call.start()
+
+        async def strike() -> None:
+            await until(lambda: bool(stand.emulator.open_exchanges(Service.CHAT)), 5, "asked")
+            await asyncio.sleep(after)
+            await stand.emulator.inject(Fault(Service.CHAT, kind, moment=Moment.NOW))
+
+        striking = asyncio.create_task(strike())
+        assert await call.say(PRICE) < SOON
+        assert await call.hear()
+        await striking
+        await call.say("Oui, c'est ça.")
+        assert "nom" in await call.hear()
+        await call.hang_up()
+
+    return told
+
+
+def test_whatever_the_model_does_the_caller_hears_something_soon_and_is_understood_after(
+    play_all: PlayAll,
+) -> None:
+    kinds = (Kind.HANG, Kind.DROP, Kind.SERVER_ERROR)
+    moments = [(kind, after) for kind in kinds for after in (0.1, 0.5, 1.0)]
+    play_all(
+        {
+            **{f"{fault}": finds_it_broken(*fault) for fault in FAULTS},
+            **{f"{moment}": breaks_off(*moment) for moment in moments},
+        },
+        API_TIMEOUT="2",
+    )

@@ -1,0 +1,249 @@
+"""What is asked of a language model, one request at a time, and what its reply leads to.
+
+A request is *speculative* while the caller may still go on: its reply is read, and the sentence
+that would be said is made, but nothing is decided. When the turn ends with the same words the
+request is released; when the caller goes on it is dropped. A released reply acts as the rules do:
+what it understood is a :class:`Meaning` like any other, and only the answer to a question of the
+caller's is spoken in the model's own words, with the bot's question after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from voicebot.dialogue import briefing
+from voicebot.dialogue.commands import AskModel, DropModel, Forget, Prepare
+from voicebot.dialogue.heard_by_model import meaning_of
+from voicebot.dialogue.history import Line, Speaker
+from voicebot.dialogue.reply import Head, MisfitError, ModelIntent, ReplyReader
+from voicebot.dialogue.script import ModelScript
+from voicebot.dialogue.words import tokens
+
+if TYPE_CHECKING:
+    from voicebot.dialogue.answering import Answering
+    from voicebot.dialogue.machine import DialogueMachine
+    from voicebot.dialogue.slots import Limits
+    from voicebot.dialogue.understanding import Meaning
+
+
+class _Request:
+    """One, from asking to the last word that matters."""
+
+    def __init__(
+        self, number: int, text: str, said: str, reader: ReplyReader, *, speculative: bool
+    ) -> None:
+        self.number = number
+        self.text = text
+        """The words at whose end it was asked."""
+        self.said = said
+        """All that the caller has said since the bot was heard."""
+        self.reader = reader
+        self.speculative = speculative
+        """Nothing may come of it yet."""
+        self.meaning: Meaning | None = None
+        """What the rules made of it; set when it is released."""
+        self.ended = False
+        self.misfit: MisfitError | None = None
+        self.spoken = 0
+        self.prepared = 0
+
+
+class Consultation:
+    """Of one call. Without *script* nothing is ever asked."""
+
+    def __init__(
+        self,
+        machine: DialogueMachine,
+        answering: Answering,
+        script: ModelScript | None,
+        limits: Limits,
+    ) -> None:
+        self._machine = machine
+        self._answering = answering
+        self.script = script
+        self._limits = limits
+        self._request: _Request | None = None
+        self._numbers = 0
+        self._speculated_turn = 0
+        self._speculated_call = 0
+        self._interrupted: tuple[str, Meaning] | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the caller waits for what will be made of a reply."""
+        request = self._request
+        return request is not None and not request.speculative
+
+    # ---- asking -----------------------------------------------------------------------------
+
+    def speculate(self, text: str) -> None:
+        """The caller has said *text*, and may go on."""
+        request, limits = self._request, self._limits
+        if request is not None and request.text == text:
+            return
+        self.drop()
+        if (
+            self._speculated_turn >= limits.speculations_a_turn
+            or self._speculated_call >= limits.speculations_a_call
+        ):
+            if limits.speculations_a_turn:
+                self._machine.note("speculation", fate="capped")
+            return
+        self._speculated_turn += 1
+        self._speculated_call += 1
+        lines = (*self._machine.history.lines, Line(Speaker.CALLER, text))
+        self._request = self._ask(text, lines, speculative=True)
+
+    def ask(self, text: str, meaning: Meaning) -> None:
+        """The turn is over with *text*, of which the rules made *meaning*: what is it?"""
+        self._interrupted = None
+        self._speculated_turn = 0
+        request = self._request
+        if request is not None and request.speculative and request.text == text:
+            self._machine.note("speculation", fate="used")
+            request.speculative = False
+        else:
+            self.drop()
+            request = self._ask(text, self._machine.history.lines, speculative=False)
+        self._request = request
+        request.meaning = meaning
+        self._advance(request)
+
+    def _ask(self, text: str, lines: tuple[Line, ...], *, speculative: bool) -> _Request:
+        assert self.script is not None
+        self._numbers += 1
+        told = briefing.messages(self.script, self._machine.question, lines)
+        self._machine.act(AskModel(self._numbers, told, speculative))
+        reader = ReplyReader(self.script.abbreviations, self._forbids)
+        said = briefing.said_last(lines)
+        return _Request(self._numbers, text, said, reader, speculative=speculative)
+
+    def _forbids(self, sentence: str) -> bool:
+        assert self.script is not None
+        return bool(self.script.never_says.find(tokens(sentence)))
+
+    # ---- leaving ----------------------------------------------------------------------------
+
+    def interrupted(self) -> None:
+        """The caller speaks again: whatever is under way is not what they are waiting for."""
+        request = self._request
+        if request is not None and request.meaning is not None and not request.spoken:
+            self._interrupted = request.text, request.meaning
+        self.drop()
+
+    def resume(self) -> bool:
+        """It was no speech after all: ask again what was interrupted, if anything was."""
+        if self._interrupted is None:
+            return False
+        self.ask(*self._interrupted)
+        return True
+
+    def turn_understood(self) -> None:
+        """The turn is over and needed no model."""
+        self._interrupted = None
+        self._speculated_turn = 0
+        self.drop()
+
+    def drop(self) -> None:
+        """Nothing more of the request is wanted."""
+        request, self._request = self._request, None
+        if request is None:
+            return
+        if request.speculative:
+            self._machine.note("speculation", fate="dropped")
+            if request.prepared:
+                self._machine.act(Forget(tuple(request.reader.sentences[: request.prepared])))
+        if not request.ended:
+            self._machine.act(DropModel(request.number))
+
+    # ---- the reply --------------------------------------------------------------------------
+
+    def reads(self, number: int) -> bool:
+        """Whether anything still depends on the reply to request *number*."""
+        return self._request is not None and self._request.number == number
+
+    def wrote(self, text: str) -> None:
+        """The next piece of the reply."""
+        self._read(lambda reader: reader.push(text))
+
+    def ended(self) -> None:
+        """The reply is complete."""
+        assert self._request is not None
+        self._request.ended = True
+        self._read(ReplyReader.end)
+
+    def failed(self) -> None:
+        """The reply will not come, or not to its end."""
+        request = self._request
+        assert request is not None
+        request.ended = True
+        if request.meaning is None:
+            self.drop()  # when the turn is over it is asked again, in earnest
+            return
+        self._request = None
+        if request.spoken:
+            self._answering.end_free_answer()
+        else:
+            self._answering.not_answered(request.meaning)
+
+    def _read(self, read: Callable[[ReplyReader], None]) -> None:
+        request = self._request
+        assert request is not None
+        if request.misfit is not None:
+            return
+        try:
+            read(request.reader)
+        except MisfitError as misfit:
+            request.misfit = misfit
+        self._advance(request)
+
+    def _advance(self, request: _Request) -> None:
+        """Do what the reply so far calls for."""
+        head, misfit = request.reader.head, request.misfit
+        if request.meaning is None:
+            self._prepare(request)
+        elif misfit is not None and not request.spoken:
+            self._give_up(request.meaning, "misfit", misfit.reason)
+        elif head is None:
+            pass
+        elif head.intent is ModelIntent.UNCLEAR:
+            self._give_up(request.meaning, "unclear", "unclear")
+        elif head.intent is ModelIntent.QUESTION:
+            self._speak(request)
+        else:
+            self._understand(request, head, request.meaning)
+
+    def _give_up(self, meaning: Meaning, outcome: str, reason: str) -> None:
+        self._machine.note("model", outcome=outcome, reason=reason)
+        self.drop()
+        self._answering.not_understood(meaning)
+
+    def _understand(self, request: _Request, head: Head, by_rules: Meaning) -> None:
+        try:
+            meaning = meaning_of(head, request.said, self._machine.script)
+        except MisfitError as misfit:
+            self._give_up(by_rules, "misfit", misfit.reason)
+            return
+        self._request = None  # what it still writes is read to its end: that keeps the connection
+        self._machine.note("model", outcome="understood", reason=head.intent.value)
+        self._answering.understood(meaning, by_rules)
+
+    def _speak(self, request: _Request) -> None:
+        for sentence in request.reader.sentences[request.spoken :]:
+            if not request.spoken:
+                self._machine.note("model", outcome="answered", reason=ModelIntent.QUESTION.value)
+            self._answering.say_free_answer(sentence, first=not request.spoken)
+            request.spoken += 1
+        if request.spoken and (request.reader.full or request.misfit is not None):
+            self._answering.end_free_answer()
+            self.drop()
+
+    def _prepare(self, request: _Request) -> None:
+        """Have made what will be said if the caller does not go on."""
+        head = request.reader.head
+        if head is not None and head.intent is ModelIntent.QUESTION:
+            new = tuple(request.reader.sentences[request.prepared :])
+            request.prepared += len(new)
+            if new:
+                self._machine.act(Prepare(new))

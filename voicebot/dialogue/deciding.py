@@ -1,0 +1,79 @@
+"""Which of the script's rules applies to what a caller said: decided here, carried out elsewhere.
+
+Pure: nothing changes by asking, so it can also be asked of words after which the caller may go on.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from voicebot.dialogue.commands import Answer
+from voicebot.dialogue.flow import ANSWERS
+from voicebot.dialogue.questions import ASKING, Question
+from voicebot.dialogue.script import Intent, ModelScript
+from voicebot.dialogue.states import State
+
+if TYPE_CHECKING:
+    from voicebot.dialogue.machine import DialogueMachine
+    from voicebot.dialogue.understanding import Meaning
+
+
+class Rule(Enum):
+    """The value is what the journal shows."""
+
+    NO_RECORDING = "no recording"
+    TECHNICIAN = "technician"
+    PRESENT = "present"
+    BACKCHANNEL = "backchannel"
+    REPEAT = "repeat"
+    ANSWER = "answer"
+    GOODBYE = "goodbye"
+
+
+def rule_for(machine: DialogueMachine, meaning: Meaning) -> Rule | None:
+    """The first rule that applies to *meaning*; None: it is not understood."""
+    if Intent.NO_RECORDING in meaning.intents:
+        return Rule.NO_RECORDING
+    if Intent.TECHNICIAN in meaning.intents and machine.state is not State.TRANSFER:
+        return Rule.TECHNICIAN
+    if machine.asked_presence and meaning.only_present:
+        return Rule.PRESENT  # "Oui, je suis là" answers the "allô", not the question before it
+    if machine.floor.may_resume and only_backchannel(machine, meaning):
+        return Rule.BACKCHANNEL
+    if meaning.wants_repeat:
+        return Rule.REPEAT
+    if ANSWERS[machine.question].fits(machine, meaning):
+        return Rule.ANSWER
+    if Intent.GOODBYE in meaning.intents:
+        return Rule.GOODBYE
+    return None
+
+
+def only_backchannel(machine: DialogueMachine, meaning: Meaning) -> bool:
+    """ "Oui, oui" over a question that was not put yet answers nothing."""
+    cut = machine.floor.cut
+    question_heard = cut is not None and len(cut) <= 1
+    takes_yes = ASKING[machine.question].answer is Answer.YES_NO
+    return meaning.only_backchannel and not (question_heard and takes_yes)
+
+
+def worth_asking(
+    rule: Rule | None, meaning: Meaning, question: Question, model: ModelScript
+) -> bool:
+    """Whether a language model can be expected to make more of it than *rule* does.
+
+    Nothing understood: yes. An answer: only if it says nothing of what the question was about. A
+    question of the caller's ("combien de temps ça prend ?") may look like an answer (a name), and
+    the reason for a call is taken as one whatever it is.
+    """
+    if rule is None:
+        return True
+    if rule is not Rule.ANSWER:
+        return False
+    if meaning.number or meaning.problem or meaning.yes is not None:
+        return False
+    if model.asks.find(meaning.words):
+        return True
+    told = meaning.intents & {Intent.NAME, Intent.WAIT, Intent.DONE}
+    return question is Question.REASON and not told
