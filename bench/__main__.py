@@ -22,6 +22,7 @@ PARTS = {
     "drift": ("drift_ms_per_min",),
     "barge_in": ("barge_in_p95_ms",),
     "turns": ("local_turn_p50_ms", "local_turn_p95_ms"),
+    "instrumentation": ("instrumentation_loop_percent", "scrape_lateness_p99_ms"),
 }
 """Module of this package to the figures that it measures."""
 
@@ -37,7 +38,7 @@ def main() -> int:
             started = time.monotonic()
 
             def say(text: str, part: str = part, started: float = started) -> None:
-                print(f"{part:>9} {time.monotonic() - started:5.0f} s  {text}", file=sys.stderr)
+                print(f"{part:>15} {time.monotonic() - started:5.0f} s  {text}", file=sys.stderr)
 
             say("starting the service")
             try:

@@ -24,8 +24,8 @@ class CallNotes:
     traffic: str
     """``live`` or ``probe``."""
     trace: CallTrace
+    bill: Bill
     feed: CallFeed = field(default_factory=CallFeed)
-    bill: Bill = field(default_factory=Bill)
     requests: list[Request] = field(default_factory=list)
     """To providers, that have ended and belong to no turn yet."""
 

@@ -47,6 +47,7 @@ from voicebot.providers.interfaces import (
     TextToSpeech,
     Transcript,
 )
+from voicebot.providers.usage import Bill
 from voicebot.telemetry.metrics import Metrics
 from voicebot.telemetry.tracing import OFF, Tracing, trace_id_of
 from voicebot.turns.events import EndOfTurn, Paused, SpeechLasted, SpeechStarted, TurnEvent
@@ -106,7 +107,7 @@ class CallSession:
         self._log = log.bind(call_id=str(call_id))
         self.started_at = datetime.now(UTC)
         trace = services.tracing.call(trace_id_of(str(call_id)))
-        notes = CallNotes(str(call_id), self.traffic, trace)
+        notes = CallNotes(str(call_id), self.traffic, trace, Bill(self.traffic))
         self._context = notes.context()
         self.feed = notes.feed
         self.ending: do.EndCall | None = None

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from voicebot.providers.interfaces import Stage
 from voicebot.providers.prices import Prices, Unit
-from voicebot.telemetry.metrics import Metrics
+from voicebot.telemetry.metrics import TRAFFIC, Metrics
 from voicebot.telemetry.requests import in_progress
 
 _DIRECTIONS = {
@@ -42,7 +42,9 @@ class Use:
 class Bill:
     """What one call has used so far. Not thread safe: for the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, traffic: str = "live") -> None:
+        """*traffic*: ``live`` or ``probe``, whose cost is no business of a caller's."""
+        self.traffic = traffic
         self._uses: dict[tuple[Stage, str, str, Unit], tuple[float, float | None]] = {}
 
     def add(
@@ -82,7 +84,9 @@ class Meter:
         self._who = stage.value, provider
         self._model = model
         self._prices = prices
-        self._money = metrics.cost.labels(stage.value, provider)
+        self._money = {
+            traffic: metrics.cost.labels(stage.value, provider, traffic) for traffic in TRAFFIC
+        }
         self._counters = _counters(stage, provider, metrics)
 
     def count(self, unit: Unit, amount: float) -> None:
@@ -91,12 +95,12 @@ class Meter:
         if counter is not None:
             counter.inc(amount)
         cost = self._prices.cost(self._model, unit, amount)
+        bill = charged_to.get()
         if cost:
-            self._money.inc(cost)
+            self._money["live" if bill is None else bill.traffic].inc(cost)
         request = in_progress.get()
         if request is not None and (request.stage, request.provider) == self._who:
             request.used[unit.value] = request.used.get(unit.value, 0.0) + amount
-        bill = charged_to.get()
         if bill is not None:
             bill.add(*self._key, unit, amount, cost)
 

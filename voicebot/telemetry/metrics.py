@@ -256,8 +256,13 @@ class Metrics(Instruments):
         self.cost = self._counter_of(
             "voicebot_cost",
             "What providers charge, in the currency of the price table (PRICES_FILE).",
-            ("stage", "provider"),
-            ((stage, name) for stage in providers for name in _clouds(providers, stage)),
+            ("stage", "provider", "traffic"),
+            (
+                (stage, name, traffic)
+                for stage in providers
+                for name in _clouds(providers, stage)
+                for traffic in TRAFFIC
+            ),
         )
         self.price_table = self._gauge_of(
             "voicebot_price_table_timestamp_seconds",

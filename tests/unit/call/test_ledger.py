@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -16,6 +16,7 @@ from voicebot.call.lines import Ending
 from voicebot.call.notes import CallNotes
 from voicebot.dialogue.slots import Slots
 from voicebot.providers.interfaces import Transcript
+from voicebot.providers.usage import Bill
 from voicebot.telemetry.metrics import RESPONSE_BUCKETS, Metrics
 from voicebot.telemetry.tracing import OFF
 from voicebot.turns.timeline import STAGES
@@ -31,7 +32,7 @@ class House:
         self.metrics = metrics or Metrics()
         self.journal = NotedJournal()
         self.now = 1000.0
-        notes = CallNotes(str(CALL), traffic, OFF.call(CALL.hex))
+        notes = CallNotes(str(CALL), traffic, OFF.call(CALL.hex), Bill(traffic))
         self.ledger = CallLedger(notes, self.metrics, self.journal, "USD", self.now)  # type: ignore[arg-type]
 
     def turn(self, endpointing: int, llm: int, tts: int, playout: int) -> None:
@@ -86,6 +87,7 @@ def test_a_hundred_turns_with_known_stages_give_exact_sums() -> None:
     assert [turn.response_s for turn in house.journal.turns[1:]] == responses
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(*[st.integers(0, 500)] * 4), min_size=1, max_size=30))
 def test_the_stages_always_add_up_to_the_response(turns: list[tuple[int, int, int, int]]) -> None:
     house = House()

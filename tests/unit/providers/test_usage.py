@@ -52,7 +52,9 @@ def test_what_tasks_of_two_calls_use_is_on_two_bills() -> None:
     value = metrics.registry.get_sample_value
     of_deepgram = {"provider": "deepgram"}
     assert value("voicebot_stt_audio_seconds_total", of_deepgram) == 132.0
-    assert value("voicebot_cost_total", {"stage": "stt", **of_deepgram}) == pytest.approx(1.32)
+    assert value(
+        "voicebot_cost_total", {"stage": "stt", "traffic": "live", **of_deepgram}
+    ) == pytest.approx(1.32)
 
 
 def test_what_has_no_price_has_no_cost_and_nor_has_the_call() -> None:

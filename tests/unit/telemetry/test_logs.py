@@ -235,3 +235,28 @@ def test_all_is_flushed_at_exit() -> None:
         stderr=subprocess.PIPE, text=True, check=True, env={**os.environ, "PYTHONWARNINGS": ""},
     )  # fmt: skip
     assert [json.loads(line)["number"] for line in done.stderr.splitlines()] == list(range(200))
+
+
+def test_a_real_pipe_that_nobody_reads_delays_nobody() -> None:
+    """The kernel takes 64 KiB, then write() waits for ever: the writer thread does, nobody else."""
+    reading, writing = os.pipe()
+    metrics, capacity = Metrics(), 500
+    sizes = 2_000
+    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 -- a file descriptor
+        output = logs.configure("info", "json", metrics, stream=stream, capacity=capacity)
+        for number in range(sizes):
+            log.info("turn ended", turn=number, padding="x" * 100)
+        dropped = metrics.registry.get_sample_value("voicebot_log_dropped_lines_total")
+        assert dropped is not None
+        # All that the pipe and the queue did not take; a line is 200 bytes.
+        assert sizes - capacity - 400 <= dropped < sizes - capacity
+        drained = threading.Thread(target=drain, args=(reading,), daemon=True)
+        drained.start()
+        output.close()
+    drained.join(10)
+    assert not drained.is_alive()
+
+
+def drain(descriptor: int) -> None:
+    with os.fdopen(descriptor, "rb") as pipe:
+        pipe.read()
