@@ -38,6 +38,9 @@ with warnings.catch_warnings():  # deepgram-sdk imports what websockets has depr
 
     from voicebot.emulator.server import Emulator
 
+STORY_SECONDS = 60.0
+AT_ONCE = 8
+"""Stories side by side: few enough that none waits for a core."""
 CLIPS = Path(__file__).parents[2] / "voicebot" / "data" / "clips"
 LOCAL_VOICE = (2000 * np.sin(np.arange(SAMPLE_RATE // 2) * 0.7)).astype("<i2").tobytes()
 
@@ -208,8 +211,8 @@ def play_all(tmp_path: Path) -> Callable[..., None]:
     them is mostly waiting. All are played out; those that fail are named. *env* changes settings.
     """
 
-    async def tell(story: Story, env: dict[str, str]) -> None:
-        async with asyncio.timeout(30), Emulator.simple() as emulator:
+    async def tell(story: Story, env: dict[str, str], turn: asyncio.Semaphore) -> None:
+        async with turn, asyncio.timeout(STORY_SECONDS), Emulator.simple() as emulator:
             (tmp_path / "settings").touch()
             environ = {"VOICEBOT_ENV_FILE": str(tmp_path / "settings")}
             settings = config.load({**environ, **emulator.environment(), **env})
@@ -222,7 +225,8 @@ def play_all(tmp_path: Path) -> Callable[..., None]:
 
     def run(stories: dict[str, Story], **env: str) -> None:
         async def main() -> list[BaseException | None]:
-            told = (tell(story, env) for story in stories.values())
+            turn = asyncio.Semaphore(AT_ONCE)
+            told = (tell(story, env, turn) for story in stories.values())
             outcomes = await asyncio.gather(*told, return_exceptions=True)
             left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             assert left == []
