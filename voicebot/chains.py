@@ -16,7 +16,7 @@ import structlog
 
 from voicebot.clouds import Check, Clouds, make
 from voicebot.config import Settings
-from voicebot.providers import deepgram_tts, fallback, openai_tts, sunset
+from voicebot.providers import deepgram_tts, fallback, openai_realtime, openai_tts, sunset
 from voicebot.providers.deepgram_client import NAME as DEEPGRAM
 from voicebot.providers.fallback import Gate
 from voicebot.providers.fallback_llm import FallbackLanguageModel, ModelLink
@@ -36,6 +36,7 @@ from voicebot.providers.interfaces import (
     Stage,
     TextToSpeech,
 )
+from voicebot.providers.openai_realtime import NAME as OPENAI_REALTIME
 from voicebot.providers.openai_tts import NAME as OPENAI
 from voicebot.providers.prices import Prices
 from voicebot.providers.sunset import Sunset
@@ -67,7 +68,11 @@ def tts_order(settings: Settings) -> tuple[str, ...]:
     """Who speaks, in order."""
     if settings.tts_chain:
         return settings.tts_chain
-    keys = {OPENAI: settings.openai_api_key, DEEPGRAM: settings.deepgram_api_key}
+    keys = {
+        OPENAI: settings.openai_api_key,
+        OPENAI_REALTIME: settings.openai_api_key,
+        DEEPGRAM: settings.deepgram_api_key,
+    }
     return (*(name for name, key in keys.items() if key), *_embedded(settings))
 
 
@@ -83,6 +88,7 @@ def models(settings: Settings) -> dict[tuple[Stage, str], Sunset]:
         (Stage.LLM, GROQ_SPARE): settings.groq_spare_model,
         (Stage.TTS, DEEPGRAM): settings.deepgram_voice,
         (Stage.TTS, OPENAI): settings.openai_model,
+        (Stage.TTS, OPENAI_REALTIME): settings.realtime_model,
     }
     used = {(Stage.STT, name) for name in stt_order(settings)}
     used |= {(Stage.LLM, name) for name in llm_order(settings)}
@@ -111,6 +117,10 @@ def voice_identity(settings: Settings, name: str) -> str:
     if name == OPENAI:
         return openai_tts.identity(
             settings.openai_model, settings.openai_voice, settings.openai_instructions
+        )
+    if name == OPENAI_REALTIME:
+        return openai_realtime.identity(
+            settings.realtime_model, settings.realtime_voice, settings.openai_instructions
         )
     return deepgram_tts.identity(settings.deepgram_voice)
 

@@ -20,6 +20,8 @@ from voicebot.providers.groq_llm import SPARE as GROQ_SPARE
 from voicebot.providers.groq_llm import GroqClient, GroqLanguageModel
 from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import LanguageModel, ProviderError, SpeechToText, Stage
+from voicebot.providers.openai_realtime import NAME as OPENAI_REALTIME
+from voicebot.providers.openai_realtime import OpenAIRealtimeTextToSpeech, RealtimeSessions
 from voicebot.providers.openai_tts import NAME as OPENAI
 from voicebot.providers.openai_tts import OpenAIClient, OpenAITextToSpeech
 from voicebot.providers.usage import Meter
@@ -78,8 +80,8 @@ def make(made: Clouds, settings: Settings, used: Used, language: str, prompt: st
             _add_deepgram(made, settings, used, language, prompt)
         if names & {GROQ, GROQ_SPARE}:
             _add_groq(made, settings, used)
-        if OPENAI in names:
-            _add_openai(made, settings)
+        if names & {OPENAI, OPENAI_REALTIME}:
+            _add_openai(made, settings, used)
     except ModuleNotFoundError as error:
         message = f"a cloud is in use, but {error.name} is missing: run scripts/setup cloud"
         raise ProviderError(Stage.STT, error.name or "", message, retryable=False) from error
@@ -133,22 +135,36 @@ def _add_groq(made: Clouds, settings: Settings, used: Used) -> None:
         made.checks.append(Check(Stage.LLM, name, make(name, _prompt_limits(settings)).check))
 
 
-def _add_openai(made: Clouds, settings: Settings) -> None:
+def _add_openai(made: Clouds, settings: Settings, used: Used) -> None:
     client = OpenAIClient(
         settings.openai_api_key, settings.openai_base_url, timeout=settings.api_timeout
     )
-    made.closers.append(client.close)
-    voice, prompt_voice = (
-        OpenAITextToSpeech(
+    if (Stage.TTS, OPENAI) in used:
+        voice, prompt_voice = (
+            OpenAITextToSpeech(
+                client,
+                limits,
+                model=settings.openai_model,
+                voice=settings.openai_voice,
+                instructions=settings.openai_instructions,
+            )
+            for limits in (_limits(settings), _prompt_limits(settings))
+        )
+        _add_voice(made, voice, prompt_voice)
+    if (Stage.TTS, OPENAI_REALTIME) in used:
+        sessions = RealtimeSessions(
             client,
-            limits,
-            model=settings.openai_model,
-            voice=settings.openai_voice,
+            model=settings.realtime_model,
+            voice=settings.realtime_voice,
             instructions=settings.openai_instructions,
         )
-        for limits in (_limits(settings), _prompt_limits(settings))
-    )
-    _add_voice(made, voice, prompt_voice)
+        made.closers.append(sessions.close)
+        reader, prompt_reader = (
+            OpenAIRealtimeTextToSpeech(sessions, limits)
+            for limits in (_limits(settings), _prompt_limits(settings))
+        )
+        _add_voice(made, reader, prompt_reader)
+    made.closers.append(client.close)
 
 
 def _add_voice(made: Clouds, voice: CloudTextToSpeech, prompt_voice: CloudTextToSpeech) -> None:

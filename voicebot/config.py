@@ -129,7 +129,7 @@ class Settings:
         "Who listens, in order: when one fails, the next one hears the same turn. auto: those "
         "whose key is set, then local (see EMBEDDED_ENGINE).", group="speech")  # fmt: skip
     tts_chain: tuple[str, ...] = _setting(
-        "TTS_CHAIN", "auto", _chain("openai", "deepgram", "local"), "names",
+        "TTS_CHAIN", "auto", _chain("openai", "openai_realtime", "deepgram", "local"), "names",
         "Who speaks, in order. auto: those whose key is set, then local.",
         group="speech")  # fmt: skip
     llm_chain: tuple[str, ...] = _setting(
@@ -208,13 +208,19 @@ class Settings:
         "OpenAI's address, or of another service with the same /audio/speech.",
         group="speech")  # fmt: skip
     openai_model: str = _setting(
-        "OPENAI_TTS_MODEL", "gpt-4o-mini-tts", _text, "", "The model that speaks.",
+        "OPENAI_TTS_MODEL", "gpt-4o-mini-tts", _text, "", "The model that speaks as openai.",
         group="speech")  # fmt: skip
     openai_voice: str = _setting(
         "OPENAI_TTS_VOICE", "nova", _text, "", "Its voice.", group="speech")  # fmt: skip
     openai_instructions: str = _setting(
         "OPENAI_TTS_INSTRUCTIONS", "", str, "",
         "How it should speak, in words. tts-1 takes none.", group="speech")  # fmt: skip
+    realtime_model: str = _setting(
+        "OPENAI_REALTIME_MODEL", "gpt-realtime-2.1-mini", _text, "",
+        "The model that speaks as openai_realtime, from when the one of openai is switched off.",
+        group="speech")  # fmt: skip
+    realtime_voice: str = _setting(
+        "OPENAI_REALTIME_VOICE", "marin", _text, "", "Its voice.", group="speech")  # fmt: skip
     model_sunsets: tuple[str, ...] = _setting(
         "MODEL_SUNSETS", "", _sunsets, "model=date",
         "Corrections of the dates at which models are switched off, such as tts-1=2027-03-01 or "

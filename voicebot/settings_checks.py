@@ -24,6 +24,7 @@ def _chain_faults(settings: Settings) -> list[str]:
     keys = {
         "deepgram": ("DEEPGRAM_API_KEY", settings.deepgram_api_key),
         "openai": ("OPENAI_API_KEY", settings.openai_api_key),
+        "openai_realtime": ("OPENAI_API_KEY", settings.openai_api_key),
         "groq": ("GROQ_API_KEY", settings.groq_api_key),
         "groq_spare": ("GROQ_API_KEY", settings.groq_api_key),
         "local": ("EMBEDDED_ENGINE=true", settings.embedded_engine),
@@ -32,7 +33,7 @@ def _chain_faults(settings: Settings) -> list[str]:
     chains = {
         "STT_CHAIN": (settings.stt_chain, ("deepgram", "local")),
         "LLM_CHAIN": (settings.llm_chain, ("groq", "groq_spare", "rules")),
-        "TTS_CHAIN": (settings.tts_chain, ("openai", "deepgram", "local")),
+        "TTS_CHAIN": (settings.tts_chain, ("openai", "openai_realtime", "deepgram", "local")),
     }
     faults = []
     for env, (chain, automatic) in chains.items():

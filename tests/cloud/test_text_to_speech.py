@@ -20,8 +20,12 @@ from voicebot.providers import fallback
 from voicebot.providers.interfaces import ProviderError
 
 Play = Callable[..., None]
-VOICES = [("openai", Service.SPEECH), ("deepgram", Service.SPEAK)]
-BY_VOICE = pytest.mark.parametrize(("name", "service"), VOICES, ids=["openai", "deepgram"])
+VOICES = [
+    ("openai", Service.SPEECH),
+    ("openai_realtime", Service.REALTIME),
+    ("deepgram", Service.SPEAK),
+]
+BY_VOICE = pytest.mark.parametrize(("name", "service"), VOICES, ids=[name for name, _ in VOICES])
 
 SOON = str(fallback.today() + timedelta(days=20))
 
@@ -125,7 +129,9 @@ def test_an_interruption_at_any_moment_leaves_nothing(
         await asyncio.sleep(after)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await until(lambda: not stand.emulator.open_exchanges(), 1, "the request is gone")
+        # A sentence that was said to its end leaves a connection of Realtime for the next.
+        kept = stand.requests("tts", name, "ok") if name == "openai_realtime" else 0
+        await until(lambda: len(stand.emulator.open_exchanges()) <= kept, 1, "the request is gone")
         assert stand.local_voice.said == []
 
     play(story, **only(name))
@@ -134,6 +140,9 @@ def test_an_interruption_at_any_moment_leaves_nothing(
 def test_voices_take_over_in_order(play: Play) -> None:
     async def story(stand: Stand) -> None:
         await stand.emulator.inject(Fault(Service.SPEECH, Kind.SERVER_ERROR))
+        await stand.hear()
+        assert stand.requests("tts", "openai_realtime", "ok") == 1
+        await stand.emulator.inject(Fault(Service.REALTIME, Kind.REWORDED))
         await stand.hear()
         assert stand.requests("tts", "deepgram", "ok") == 1
         await stand.emulator.inject(Fault(Service.SPEAK, Kind.SERVER_ERROR))
@@ -146,6 +155,7 @@ def test_voices_take_over_in_order(play: Play) -> None:
 def test_before_the_first_call_every_cloud_is_tried_and_a_wrong_key_named(play: Play) -> None:
     async def story(stand: Stand) -> None:
         await stand.emulator.inject(Fault(Service.SPEECH, Kind.UNAUTHORIZED))
+        await stand.emulator.inject(Fault(Service.REALTIME, Kind.UNAUTHORIZED))
         with structlog.testing.capture_logs() as logged:
             await chains.warm(stand.clouds, stand.chains)
         works = {(line["stage"], line["provider"]) for line in logged
@@ -153,8 +163,8 @@ def test_before_the_first_call_every_cloud_is_tried_and_a_wrong_key_named(play: 
         assert works == {
             ("stt", "deepgram"), ("llm", "groq"), ("llm", "groq_spare"), ("tts", "deepgram"),
         }  # fmt: skip
-        (refused,) = (line for line in logged if line["event"] == "key refused")
-        assert refused["setting"] == "OPENAI_API_KEY"
+        refused = [line["setting"] for line in logged if line["event"] == "key refused"]
+        assert refused == 2 * ["OPENAI_API_KEY"]
         (soon,) = (line for line in logged if line["event"] == "model is switched off soon")
         assert soon["model"] == "gpt-4o-mini-tts"
         await stand.hear()
@@ -164,16 +174,62 @@ def test_before_the_first_call_every_cloud_is_tried_and_a_wrong_key_named(play: 
     play(story, MODEL_SUNSETS=f"gpt-4o-mini-tts={SOON}")
 
 
-def test_a_retired_model_is_not_asked_for_prompts_either(play: Play) -> None:
+def test_on_the_day_the_model_ends_its_successor_speaks_and_renders_the_prompts(
+    play: Play,
+) -> None:
     async def story(stand: Stand) -> None:
         heard, _ = await stand.hear()
         assert heard
         assert stand.requests("tts", "openai", "ok") == 0
-        assert stand.requests("tts", "deepgram", "ok") == 1
+        assert stand.requests("tts", "openai_realtime", "ok") == 1
         assert [voice.voice for voice in stand.chains.prompt_voices] == [
-            "deepgram aura-2-agathe-fr"
+            "openai_realtime gpt-realtime-2.1-mini marin",
+            "deepgram aura-2-agathe-fr",
         ]
         day = stand.count("model_sunset_timestamp_seconds", stage="tts", provider="openai")
         assert day == 1_577_836_800
 
     play(story, MODEL_SUNSETS="gpt-4o-mini-tts=2020-01-01")
+
+
+REALTIME = {"TTS_CHAIN": "openai_realtime,local"}
+
+
+@pytest.mark.parametrize("kind", [Kind.REWORDED, Kind.MALFORMED, Kind.EMPTY], ids=str)
+def test_a_voice_that_says_something_else_is_not_heard(play: Play, kind: Kind) -> None:
+    async def story(stand: Stand) -> None:
+        await stand.emulator.inject(Fault(Service.REALTIME, kind))
+        heard, first = await stand.hear("Bonjour.")
+        assert heard == LOCAL_VOICE
+        assert first < 1.8
+        assert stand.local_voice.said == ["Bonjour."]
+        assert stand.requests("tts", "openai_realtime", "error") >= 1
+
+    play(story, **REALTIME)
+
+
+def test_a_connection_is_kept_for_the_next_sentence_and_replaced_when_it_was_closed(
+    play: Play,
+) -> None:
+    async def story(stand: Stand) -> None:
+        for _ in range(3):
+            await stand.hear()
+        assert len(stand.emulator.open_exchanges()) == 1
+        await stand.emulator.inject(Fault(Service.REALTIME, Kind.DROP, moment=Moment.NOW))
+        await asyncio.sleep(0.1)
+        heard, _ = await stand.hear()
+        assert heard != LOCAL_VOICE
+        assert stand.requests("tts", "openai_realtime", "ok") == 4
+        assert stand.requests("tts", "openai_realtime", "error") == 0
+
+    play(story, **REALTIME)
+
+
+def test_sentences_at_once_have_a_connection_each(play: Play) -> None:
+    async def story(stand: Stand) -> None:
+        texts = [f"Voici la phrase {word}." for word in ("une", "deux", "trois")]
+        heard = await asyncio.gather(*(stand.hear(text) for text in texts))
+        assert all(pcm != LOCAL_VOICE for pcm, _ in heard)
+        assert len(stand.emulator.open_exchanges()) == 3
+
+    play(story, **REALTIME)

@@ -45,7 +45,7 @@ def test_it_is_ready_with_prompts_in_the_voice_of_the_cloud(tmp_path: Path, only
             try:
                 (engines,) = [line for line in service.log() if "stt" in line and "tts" in line]
                 assert engines["stt"] == ["deepgram"]
-                assert engines["tts"] == ["openai", "deepgram"]
+                assert engines["tts"] == ["openai", "openai_realtime", "deepgram"]
                 assert service.wait_for("prompts loaded", 1)["voice"].startswith("openai ")
                 workers = worker_kilobytes(service.pid)
                 assert len(workers) == max(1, len(os.sched_getaffinity(0)) - 1)

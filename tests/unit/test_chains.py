@@ -23,13 +23,15 @@ TODAY = date(2026, 11, 23)
     [
         ({}, ("local",), ("local",)),
         (DEEPGRAM, ("deepgram", "local"), ("deepgram", "local")),
-        (OPENAI, ("local",), ("openai", "local")),
-        ({**DEEPGRAM, **OPENAI}, ("deepgram", "local"), ("openai", "deepgram", "local")),
+        (OPENAI, ("local",), ("openai", "openai_realtime", "local")),
+        ({**DEEPGRAM, **OPENAI}, ("deepgram", "local"),
+         ("openai", "openai_realtime", "deepgram", "local")),
         ({**DEEPGRAM, "tts_chain": ("local",)}, ("deepgram", "local"), ("local",)),
         ({**DEEPGRAM, "stt_chain": ("local", "deepgram")}, ("local", "deepgram"),
          ("deepgram", "local")),
         ({**DEEPGRAM, "embedded_engine": False}, ("deepgram",), ("deepgram",)),
-        ({**DEEPGRAM, **OPENAI, "embedded_engine": False}, ("deepgram",), ("openai", "deepgram")),
+        ({**DEEPGRAM, **OPENAI, "embedded_engine": False}, ("deepgram",),
+         ("openai", "openai_realtime", "deepgram")),
     ],
 )  # fmt: skip
 def test_clouds_with_a_key_come_first_unless_told_otherwise(
@@ -43,9 +45,12 @@ def test_clouds_with_a_key_come_first_unless_told_otherwise(
     ("settings", "voices"),
     [
         ({}, []),
-        ({**DEEPGRAM, **OPENAI}, ["openai", "deepgram"]),
+        ({**DEEPGRAM, **OPENAI}, ["openai", "openai_realtime", "deepgram"]),
         ({**DEEPGRAM, **OPENAI, "tts_chain": ("local", "openai")}, []),
-        ({**DEEPGRAM, **OPENAI, "model_sunsets": ("gpt-4o-mini-tts=2026-11-23",)}, ["deepgram"]),
+        (
+            {**DEEPGRAM, **OPENAI, "model_sunsets": ("gpt-4o-mini-tts=2026-11-23",)},
+            ["openai_realtime", "deepgram"],
+        ),
     ],
 )
 def test_prompts_have_the_voice_that_speaks_first(
@@ -71,7 +76,8 @@ def test_another_voice_is_another_identity() -> None:
 def test_only_models_in_use_can_be_missed() -> None:
     ends = chains.models(Settings(**OPENAI))
     assert {key: sunset.day for key, sunset in ends.items()} == {
-        (Stage.TTS, "openai"): date(2027, 1, 6)
+        (Stage.TTS, "openai"): date(2027, 1, 6),
+        (Stage.TTS, "openai_realtime"): None,
     }
 
 
@@ -93,7 +99,7 @@ def test_what_callers_are_likely_to_say_is_stressed_but_no_examples() -> None:
         ("LLM_CHAIN", "local", "some of groq, groq_spare, rules"),
         ("GROQ_BASE_URL", "api.groq.com", "https://"),
         ("STT_CHAIN", "openai,local", "some of deepgram, local"),
-        ("TTS_CHAIN", "local,local", "some of openai, deepgram, local"),
+        ("TTS_CHAIN", "local,local", "some of openai, openai_realtime, deepgram, local"),
         ("DEEPGRAM_BASE_URL", "api.deepgram.com", "https://"),
         ("MODEL_SUNSETS", "tts-1=soon", "tts-1=2027-01-06"),
         ("MODEL_SUNSETS", "2027-01-06", "tts-1=2027-01-06"),

@@ -32,6 +32,7 @@ KIT_MODULES = {
     "groq": ("groq", "httpx"),
     "groq_spare": ("groq", "httpx"),
     "openai": ("openai", "aiohttp"),
+    "openai_realtime": ("openai", "websockets"),
 }
 LIVE_SECONDS = 30.0
 

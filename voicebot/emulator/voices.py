@@ -59,7 +59,7 @@ class _Mouth:
             log.error("emulator cannot speak", reason=str(error))
             kind, audio = Kind.SERVER_ERROR, bytes(2)
         size = round(PIECE_SECONDS * rate) * codec.WIDTHS[encoding]
-        pieces = wrong.pieces(audio, size, kind)
+        pieces = wrong.pieces(audio, size, kind, encoding)
         delay = emulator.latency.draw(self._step)
         every = PIECE_SECONDS / emulator.latency.profile.speech_times_real_time
         every = max(every, SLOW_SECONDS) if kind is Kind.SLOW else every

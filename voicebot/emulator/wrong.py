@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import Final
 
+from voicebot.audio import alaw
 from voicebot.emulator.chat import event
 from voicebot.emulator.faults import Kind
 
@@ -17,11 +18,16 @@ REFUSAL: Final = "Je suis désolée, mais je ne peux pas répondre à cette dema
 NOT_AUDIO: Final = b"\x00\xff\x7f<html>502 Bad Gateway</html>"
 
 
-def pieces(audio: bytes, size: int, kind: Kind | None = None) -> list[bytes]:
+_SILENCE = {"linear16": b"\0", "mulaw": b"\xff", "alaw": bytes([alaw.SILENCE])}
+
+
+def pieces(
+    audio: bytes, size: int, kind: Kind | None = None, encoding: str = "linear16"
+) -> list[bytes]:
     """*audio* in pieces of *size* bytes, spoiled as *kind* says."""
     match kind:
         case Kind.SILENCE:
-            audio = bytes(len(audio))
+            audio = _SILENCE[encoding] * len(audio)
         case Kind.HALF:
             audio = audio[: len(audio) // 4 * 2]
         case Kind.EMPTY:

@@ -42,7 +42,7 @@ STAGES = ("endpointing", "llm", "tts", "playout")
 PROVIDERS: Mapping[str, Sequence[str]] = {
     "stt": ("local", "deepgram"),
     "llm": ("groq", "groq_spare"),
-    "tts": ("local", "deepgram", "openai"),
+    "tts": ("local", "deepgram", "openai", "openai_realtime"),
 }
 """Names of the providers there are in each stage, used or not."""
 

@@ -125,14 +125,14 @@ def refuse(name: str) -> None:
             doctor_cloud.sunsets,
             {},
             {"openai_api_key": "s3cret", "model_sunsets": ("gpt-4o-mini-tts=2020-01-01",)},
-            "!",
+            "!✓",
             "passed over",
         ),
         (
             doctor_cloud.sunsets,
             {},
             {"openai_api_key": "s3cret", "model_sunsets": (f"gpt-4o-mini-tts={SOON}",)},
-            "!",
+            "!✓",
             SOON,
         ),
         (doctor_checks.ports, {"bind_error": lambda h, p: errno.EADDRINUSE}, {}, "✗✗", "9090"),
@@ -241,13 +241,13 @@ def test_clouds_are_named_in_the_order_in_which_they_are_asked(
     findings = list(doctor_cloud.speech(settings(**keys), healthy()))
     assert [finding.text for finding in findings] == [
         "speech to text: deepgram, then local",
-        "text to speech: openai, then deepgram, then local",
+        "text to speech: openai, then openai_realtime, then deepgram, then local",
         "language model: groq, then groq_spare, then rules",
     ]
     never = ("gpt-4o-mini-tts=never",)
     found = doctor_cloud.sunsets(settings(**keys, model_sunsets=never), healthy())
-    assert marks(found) == "✓✓✓✓✓"
-    assert marks(doctor_cloud.kits(settings(**keys), healthy())) == "✓✓✓✓"
+    assert marks(found) == "✓✓✓✓✓✓"
+    assert marks(doctor_cloud.kits(settings(**keys), healthy())) == "✓✓✓✓✓"
 
 
 def test_without_clouds_none_is_asked(settings: Callable[..., Settings]) -> None:
