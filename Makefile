@@ -11,6 +11,8 @@ BIN := .venv/bin
 # SCENARIO=… for `make call`, NAME=… for `make drill`, ARGS=… for anything more: make call SCENARIO=keypad
 SCENARIO ?= internet-resolved
 NAME ?=
+# SPEECH=cloud for `make demo`: over the kits of the clouds, which are emulated
+SPEECH ?= local
 ARGS ?=
 
 .PHONY: help setup demo serve call prompts doctor test test-appliance test-drills drill test-fast lint format bench docs dashboards lock clean
@@ -22,9 +24,9 @@ help: ## this list
 
 ##@ Try it
 
-demo: ## install what is missing, then hold three whole conversations
-	@scripts/setup demo
-	@$(BIN)/voicebot demo $(ARGS)
+demo: ## install what is missing, then hold three whole conversations (SPEECH=cloud: over the clouds' kits)
+	@scripts/setup $(if $(filter cloud,$(SPEECH)),cloud,demo)
+	@$(BIN)/voicebot demo --speech $(SPEECH) $(ARGS)
 
 serve: ## run the service here, for Asterisk or `make call`
 	@scripts/setup demo

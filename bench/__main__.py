@@ -13,6 +13,8 @@ from bench import figures
 from bench.figures import Measured
 from bench.service import KEPT_LOG
 from voicebot.commands.demo import ServiceFailedError
+from voicebot.commands.emulated import EmulatorFailedError
+from voicebot.providers.interfaces import ProviderError
 from voicebot.simulator.lines import LineError
 from voicebot.simulator.scenario import ScenarioError
 
@@ -23,8 +25,20 @@ PARTS = {
     "barge_in": ("barge_in_p95_ms",),
     "turns": ("local_turn_p50_ms", "local_turn_p95_ms"),
     "instrumentation": ("instrumentation_loop_percent", "scrape_lateness_p99_ms"),
-}
+    "cloud": (
+        "cloud_turn_p50_ms", "cloud_turn_p95_ms", "cloud_rule_turn_p50_ms",
+        "cloud_rule_turn_p95_ms", "bot_added_p50_ms", "bot_added_p99_ms",
+        "loop_cpu_percent_per_call", "loop_lag_p99_ms", "cloud_rss_mb",
+        "reference_latency_ratio", "reference_cpu_ratio",
+    ),
+}  # fmt: skip
 """Module of this package to the figures that it measures."""
+
+
+_REASONS = (
+    OSError, ValueError, EmulatorFailedError, LineError, ProviderError, ScenarioError,
+    ServiceFailedError,
+)  # fmt: skip
 
 
 def main() -> int:
@@ -43,7 +57,7 @@ def main() -> int:
             say("starting the service")
             try:
                 measured.add(asyncio.run(importlib.import_module(f"bench.{part}").measure(say)))
-            except (OSError, ValueError, ServiceFailedError, LineError, ScenarioError) as error:
+            except _REASONS as error:
                 print(
                     f"bench: {part} could not be measured: {error}; see {KEPT_LOG}", file=sys.stderr
                 )

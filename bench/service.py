@@ -127,6 +127,12 @@ class Samples:
         """Of one series. Raises KeyError if the service does not have it."""
         return self._values[name, frozenset(labels.items())]
 
+    def edges(self, histogram: str) -> list[tuple[str, float]]:
+        """The upper edges of its buckets, as written and in numbers, in order."""
+        name = f"{histogram}_bucket"
+        texts = {dict(labels)["le"] for key, labels in self._values if key == name}
+        return sorted(((text, float(text)) for text in texts), key=lambda edge: edge[1])
+
     def mean(self, histogram: str, **labels: str) -> float:
         """Mean of everything a histogram has seen; 0 if that is nothing."""
         count = self.value(f"{histogram}_count", **labels)

@@ -61,7 +61,7 @@ def test_a_voice_that_fails_has_been_sent_its_characters(play: Play) -> None:
         assert cost[Unit.CHARACTERS] == pytest.approx(len(TEXT) * 30 / 1e6)
         assert cost[Unit.SPEECH_SECONDS] == 0.0, "not what they charge for"
 
-    play(story, MODEL_SUNSETS="gpt-4o-mini-tts=never")
+    play(story, TTS_CHAIN="openai,deepgram,local", MODEL_SUNSETS="gpt-4o-mini-tts=never")
 
 
 def test_a_sentence_cut_short_costs_what_was_made_of_it(play: Play) -> None:
@@ -92,4 +92,9 @@ def test_both_sides_of_a_hedge_are_paid(play: Play) -> None:
         assert stand.used("deepgram", Unit.CHARACTERS) - before == len(TEXT)
         assert stand.used("openai", Unit.CHARACTERS) == 20 * len("Oui.") + len(TEXT)
 
-    play(story, TTS_HEDGING="true", MODEL_SUNSETS="gpt-4o-mini-tts=never")
+    play(
+        story,
+        TTS_CHAIN="openai,deepgram,local",
+        TTS_HEDGING="true",
+        MODEL_SUNSETS="gpt-4o-mini-tts=never",
+    )

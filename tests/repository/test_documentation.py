@@ -19,7 +19,7 @@ from voicebot.telemetry.metrics import CALL_OUTCOMES
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 OTHER_VARIABLES = {
-    "VOICEBOT_ENV_FILE", "VOICEBOT_SECRETS_DIR", "PYTHON", "SCENARIO", "ARGS",
+    "VOICEBOT_ENV_FILE", "VOICEBOT_SECRETS_DIR", "PYTHON", "SCENARIO", "SPEECH", "ARGS",
     "NOTIFY_SOCKET", "BASE", "ASTERISK_MIRROR",
 }  # fmt: skip
 OF_DEPLOY_ENV = {"VOICEBOT_IMAGE", "ASTERISK_IMAGE", "VOICEBOT_CPUSET", "ASTERISK_CPUSET"}

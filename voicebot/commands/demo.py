@@ -5,6 +5,9 @@ It starts the real service on free ports of loopback, lets a simulated customer 
 Nothing is shortened for the show: the callers' words travel as audio and are recognised. Its
 files are in a directory of their own, so that the real journal and recordings are not touched.
 The third call needs a service without technicians, so the service is started twice.
+
+With ``--speech cloud`` the same is held over the vendors' own kits. The vendors themselves are
+emulated on this machine, which is said at the beginning.
 """
 
 from __future__ import annotations
@@ -16,10 +19,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from voicebot.commands.emulated import EmulatedClouds, EmulatorFailedError
 
 VOICEBOT = (sys.executable, "-m", "voicebot")
 START_TIMEOUT = 120.0
@@ -105,6 +111,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--directory", type=Path, default=Path("var/demo"), help="for its files (%(default)s)"
     )
+    parser.add_argument(
+        "--speech",
+        choices=("local", "cloud"),
+        default="local",
+        help="local (default): by the settings, the embedded engine unless there are keys; cloud: "
+        "the vendors' kits, with the vendors emulated",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -115,9 +128,10 @@ def run(args: argparse.Namespace) -> int:
     log.unlink(missing_ok=True)
     failed: list[str] = []
     try:
-        for act in ACTS:
-            failed += _perform(act, directory, log)
-    except ServiceFailedError as error:
+        with _speech(args.speech, directory) as speech:
+            for act in ACTS:
+                failed += _perform(act, directory, log, speech)
+    except (ServiceFailedError, EmulatorFailedError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     _show_journal(directory)
@@ -129,11 +143,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _perform(act: Act, directory: Path, log: Path) -> list[str]:
+@contextmanager
+def _speech(choice: str, directory: Path) -> Iterator[Mapping[str, str]]:
+    """The settings of who listens and speaks; emulated vendors run as long as this."""
+    if choice == "local":
+        yield {}
+        return
+    # Kokoro would sound better, and take minutes to render the prompts beside the service.
+    with EmulatedClouds(directory / "emulated", "--voice", "espeak") as clouds:
+        _title("Deepgram, Groq and OpenAI are emulated on this machine; their kits are real")
+        print("\n".join(clouds.about[1:]).strip())
+        yield clouds.settings
+
+
+def _perform(act: Act, directory: Path, log: Path, speech: Mapping[str, str]) -> list[str]:
     """Start a service, hold the calls of *act*; return the scenarios that went wrong."""
     failed = []
     _title(f"Starting the service (TECHNICIANS={act.technicians})")
-    with Service(_environ(directory, act), log) as service:
+    with Service(_environ(directory, act, speech), log) as service:
         for scenario in act.scenarios:
             status = subprocess.run(
                 [
@@ -149,7 +176,7 @@ def _perform(act: Act, directory: Path, log: Path) -> list[str]:
     return failed
 
 
-def _environ(directory: Path, act: Act) -> dict[str, str]:
+def _environ(directory: Path, act: Act, speech: Mapping[str, str]) -> dict[str, str]:
     return {
         **os.environ,
         "AUDIOSOCKET_HOST": "127.0.0.1",
@@ -161,6 +188,7 @@ def _environ(directory: Path, act: Act) -> dict[str, str]:
         "TECHNICIANS": act.technicians,
         "RECORDINGS_DIR": str(directory / "recordings"),
         **_journal(directory),
+        **speech,
     }
 
 

@@ -24,7 +24,7 @@ def split(text: str) -> tuple[str, ...]:
 # Where a stream may be cut: after stops and what closes with them, or at a line's end. What comes
 # next must have been seen, for it decides.
 _CANDIDATE = re.compile(r"([.!?…]+)(?:\s*[»”)\]]+)*\s+(?=\S)|\s*\n\s*(?=\S)")
-_LAST_WORD = re.compile(r"[^\W_]+$")
+_LAST_WORD = re.compile(r"[^\W_]+\Z")
 _OPENING = "«“¿¡"
 
 

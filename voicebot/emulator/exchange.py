@@ -25,6 +25,16 @@ now = time.monotonic
 SLOW_SECONDS: Final = 0.25
 
 
+def _tag(request: web.Request) -> str:
+    """Who asks: Deepgram's ``tag``, or the header that OpenAI keeps with its log."""
+    headers = request.headers
+    return (
+        request.query.get("tag", "")
+        or headers.get("x-call-id", "")
+        or headers.get("x-client-request-id", "")
+    )
+
+
 class GoneError(Exception):
     """The exchange is over: cut by a fault, or left by the client."""
 
@@ -37,7 +47,7 @@ class Exchange:
         self.request = request
         self.number = number
         self.arrived = now()
-        self.tag: str = request.query.get("tag", "") or request.headers.get("x-call-id", "")
+        self.tag: str = _tag(request)
         self.socket: web.WebSocketResponse | None = None
         self._records = records
         self._hung = False

@@ -27,7 +27,8 @@ class Delay:
     """Counts from 0, without gaps."""
     step: Step
     tag: str
-    """Who asked: the ``tag`` query parameter, or the header ``x-call-id``."""
+    """Who asked: the ``tag`` query parameter, or the header ``x-call-id`` or
+    ``x-client-request-id``."""
     since: float
     """When the wait began: the end of the caller's speech, or the request."""
     at: float

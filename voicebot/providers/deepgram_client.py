@@ -20,6 +20,7 @@ from voicebot.providers import deepgram_flux
 from voicebot.providers.errors import of_status
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS
+from voicebot.providers.usage import this_call
 
 NAME = "deepgram"
 KEY_SETTING = "DEEPGRAM_API_KEY"
@@ -122,6 +123,7 @@ class DeepgramClient:
             container="none",
             sample_rate=SAMPLE_RATE,
             mip_opt_out=keep_private,
+            tag=this_call() or None,
             request_options={"max_retries": 0},
         )
         return response

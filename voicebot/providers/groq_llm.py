@@ -124,6 +124,8 @@ class GroqLanguageModel:
                 reasoning_effort=self._effort,  # type: ignore[arg-type]  # a setting, checked there
                 include_reasoning=self._include_reasoning,
                 temperature=TEMPERATURE,
+                # OpenAI's header for what a client calls its request; Groq takes and ignores it.
+                extra_headers={"X-Client-Request-Id": request.call_id} if request.call_id else None,
             )
             costs = True
             assert not isinstance(stream, ChatCompletion), "a stream was asked for"

@@ -15,11 +15,16 @@ from voicebot.providers.errors import of_status
 from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS
+from voicebot.providers.usage import this_call
 
 NAME = "openai"
 KEY_SETTING = "OPENAI_API_KEY"
 PCM_RATE = 24_000
 """Hertz of ``response_format="pcm"`` (their documentation); it has no header that would say so."""
+
+
+REQUEST_ID = "X-Client-Request-Id"
+"""A header that OpenAI keeps with its log of the request, for its support to find it by."""
 
 
 def identity(model: str, voice: str, instructions: str) -> str:
@@ -78,6 +83,7 @@ class OpenAITextToSpeech(CloudTextToSpeech):
             input=text,
             response_format="pcm",
             instructions=self._instructions,
+            extra_headers={REQUEST_ID: call} if (call := this_call()) else None,
         )
         async with answer as response:
             async for piece in response.iter_bytes():

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import structlog
 from prometheus_client import Counter
 
 from voicebot.providers.interfaces import Stage
@@ -72,6 +73,11 @@ class Bill:
 
 charged_to: ContextVar[Bill | None] = ContextVar("charged_to", default=None)
 """Whose use it is."""
+
+
+def this_call() -> str:
+    """Id of the call that the context names, for a provider's own log; empty if it names none."""
+    return str(structlog.contextvars.get_contextvars().get("call_id", ""))
 
 
 class Meter:

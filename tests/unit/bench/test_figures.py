@@ -27,12 +27,18 @@ def test_the_table_says_what_is_over_its_target() -> None:
 
     lines = figures.table(measured).splitlines()
 
-    assert lines[1].split(maxsplit=4) == [
-        "barge_in_p95_ms", "300.1", "300", "OVER", "most of it in the detector",
+    assert lines[1].split(maxsplit=5) == [
+        "barge_in_p95_ms", "300.1", "≤", "300", "MISSED", "most of it in the detector",
     ]  # fmt: skip
-    assert lines[2].split() == ["service_rss_mb", "95.0", "95", "ok"]
+    assert lines[2].split() == ["service_rss_mb", "95.0", "≤", "95", "ok"]
     assert lines[-1].split() == ["barge_ins", "66.0"]
     assert len(lines) == 6, "what was not measured is not shown"
+
+
+def test_some_figures_are_to_be_large() -> None:
+    lines = figures.table(Measured({"reference_latency_ratio": 1.9, "reference_cpu_ratio": 20.0}))
+    verdicts = [line.split()[-1] for line in lines.splitlines()[1:]]
+    assert verdicts == ["MISSED", "ok"]
 
 
 def test_the_figures_are_kept_as_one_flat_object(tmp_path: Path) -> None:

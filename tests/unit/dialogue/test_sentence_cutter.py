@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voicebot.dialogue.sentences import SentenceCutter
@@ -48,6 +48,7 @@ def test_a_sentence_comes_out_as_soon_as_the_next_one_begins() -> None:
 TEXT = st.text(alphabet="aBé8 .!?…»«\n\"')", max_size=60)
 
 
+@example(["8\n. 8", ""])
 @given(st.lists(TEXT, max_size=12))
 def test_nothing_is_lost_and_the_pieces_make_no_difference(pieces: list[str]) -> None:
     cutter, whole = SentenceCutter(ABBREVIATIONS), SentenceCutter(ABBREVIATIONS)
