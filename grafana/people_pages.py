@@ -186,7 +186,7 @@ def slo() -> Json:
                 "Error budget left (30 days)",
                 "Below 0: the promise is broken; stability goes before new work.", "percentunit",
                 ("slo:period_error_budget_remaining:ratio", "{{slo}}"),
-                steps=BUDGET, decimals=0, text="value_and_name", none="no rules yet",
+                steps=BUDGET, decimals=0, text="value_and_name", none="no data",
             ),
         ),
         row(
@@ -194,12 +194,12 @@ def slo() -> Json:
             stat(
                 "Good events (30 days)", "Compare with the promise beside it.", "percentunit",
                 ("1 - slo:sli_error:ratio_rate30d", "{{slo}}"), decimals=2, text="value_and_name",
-                none="no rules yet",
+                none="no data",
             ),
             stat(
                 "Promised", "What we set out to keep; reviewed each quarter.", "percentunit",
                 ("slo:objective:ratio", "{{slo}}"), decimals=1, text="value_and_name",
-                none="no rules yet",
+                none="no data",
             ),
         ),
         row(

@@ -18,6 +18,7 @@ from grafana.panels import (
     row,
     stat,
 )
+from prometheus.table import load
 
 OUTCOMES = {
     "completed": GREEN, "transferred": BLUE, "callback": PURPLE, "caller_hangup": GREY,
@@ -30,7 +31,11 @@ REQUESTS = {"ok": GREEN, "cancelled": GREY, "timeout": ORANGE, "error": RED}
 STAGES = {"endpointing": BLUE, "llm": PURPLE, "tts": GREEN, "playout": GREY}
 
 BUDGET = ((None, RED), (0.0, ORANGE), (0.25, YELLOW), (0.5, GREEN))
-RESPONSE = ((1.25, YELLOW), (2.5, RED))
+OBJECTIVES = load().objectives
+RESPONSE = (
+    (OBJECTIVES["turn-comfort"].threshold, YELLOW), (OBJECTIVES["turn-response"].threshold, RED),
+)  # fmt: skip
+LATE = OBJECTIVES["audio-continuity"].budget
 RESPONSES = "voicebot_turn_response_seconds"
 
 
@@ -94,7 +99,7 @@ def overview() -> Json:
                 "Red or below 0: the promise of this month is broken; stop risky changes.",
                 "percentunit",
                 ("slo:period_error_budget_remaining:ratio", "{{slo}}"),
-                steps=BUDGET, decimals=0, text="value_and_name", none="no rules yet", to=("slo",),
+                steps=BUDGET, decimals=0, text="value_and_name", none="no data", to=("slo",),
             ),
         ),
         row(
@@ -118,7 +123,7 @@ def overview() -> Json:
             graph(
                 "Burn of the error budgets (1 h)",
                 "Above 14.4 the month's budget is gone in two days; below 1 all is well.", "none",
-                ("slo:sli_error:ratio_rate1h / on (slo) slo:error_budget:ratio", "{{slo}}"),
+                ("slo:current_burn_rate:ratio", "{{slo}}"),
                 limits=((1, GREEN), (6, ORANGE), (14.4, RED)), top=16, to=("slo",),
             ),
             graph(
@@ -132,7 +137,7 @@ def overview() -> Json:
                 "Above the line callers hear gaps: look at the host.", "percentunit",
                 ("1 - sum(rate(voicebot_audio_frame_lateness_seconds_bucket{@,le=\"0.02\"}[R]))"
                  " / sum(rate(voicebot_audio_frame_lateness_seconds_count{@}[R]))", "late"),
-                limits=((0.001, RED),), top=0.002, to=("host",),
+                limits=((LATE, RED),), top=2 * LATE, to=("host",),
             ),
         ),
     )  # fmt: skip

@@ -1,10 +1,11 @@
 """Whatever the voicebot does wrong, its caller reaches a human, and soon."""
 
 import asyncio
+import re
 
 import pytest
 
-from tests.support.asterisk import AsteriskInstance
+from tests.support.asterisk import REPOSITORY, AsteriskInstance
 from tests.support.rtp import AUDIBLE
 from tests.support.scene import announcement, no_voicebot, scene, speech, story
 from tests.support.scripted_bot import ScriptedBot
@@ -127,3 +128,23 @@ async def test_a_missing_announcement_is_replaced_by_a_tone(asterisk: AsteriskIn
     assert caller.answered_at is not None
     assert ended_at - caller.answered_at == pytest.approx(4, abs=1)
     assert caller.media.loudest() > AUDIBLE, "congestion tone"
+
+
+@story
+async def test_the_lever_that_diverts_all_calls_to_people_and_its_way_back(
+    asterisk: AsteriskInstance,
+) -> None:
+    """As docs/how-to/be-on-call.md has it, while the voicebot is well."""
+    page = (REPOSITORY / "docs/how-to/be-on-call.md").read_text(encoding="utf-8")
+    divert, back = re.findall(r"^asterisk -rx '(dialplan [^']+)'", page, flags=re.M)
+    async with ScriptedBot("transfer") as bot, scene(asterisk, bot) as stage:
+        asterisk.cli(divert)
+        caller = await stage.caller.dial("777")
+        technician = await stage.technician.next_call(2)
+        await technician.answered()
+        await stage.talk(caller, technician)
+        assert bot.calls == []
+
+        asterisk.cli(back)
+        await stage.caller.dial("777")
+        await (await bot.next_call()).end()

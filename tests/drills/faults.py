@@ -111,20 +111,17 @@ def full_host(stage: Stage) -> Iterator[None]:
 
 
 def _silent_caller(port: int, over: threading.Event) -> None:
-    """An AudioSocket call: its id, then a frame of silence each 20 ms."""
-    with socket.create_connection(("127.0.0.1", port)) as line:
-        line.sendall(b"\x01\x00\x10" + uuid.uuid4().bytes)
-        line.setblocking(False)
-        frame = b"\x10" + FRAME_BYTES.to_bytes(2, "big") + bytes(FRAME_BYTES)
-        while not over.wait(0.02):
-            try:
-                line.send(frame)
-                while line.recv(65536):
-                    pass
-            except BlockingIOError:
-                continue
-            except OSError:
-                return
+    """AudioSocket calls: an id, then a frame of silence each 20 ms; when it is sent away, again."""
+    while not over.is_set():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(b"\x01\x00\x10" + uuid.uuid4().bytes)
+            line.settimeout(0.02)
+            frame = b"\x10" + FRAME_BYTES.to_bytes(2, "big") + bytes(FRAME_BYTES)
+            while not over.is_set():
+                line.sendall(frame)
+                with contextlib.suppress(TimeoutError):
+                    if not line.recv(65536):
+                        break
 
 
 def cloud_fault(service: str, kind: str, **more: object) -> Callable[[Stage], Undo]:
@@ -259,7 +256,7 @@ DRILLS: dict[str, Drill] = {
     "slow-answers": Drill(
         "the words of every turn come two seconds late, and no time limit ends that",
         _names("VoicebotTurnResponseBudgetBurn"), cloud_fault("listen", "slow"), pages=True,
-        scale=4, clouds=True, callers=5, settings={"STT_TIMEOUT": "5"},
+        scale=4, clouds=True, callers=5, settings={"STT_TIMEOUT": "4"},
     ),
     "stalled-loop": Drill(
         "the event loop stands still for 0.8 s",
@@ -267,8 +264,8 @@ DRILLS: dict[str, Drill] = {
     ),
     "full-host": Drill(
         "as many callers as there are places", _names("VoicebotNearCapacity"), full_host,
-        settings={"MAX_CONCURRENT_CALLS": "2", "SILENCE_WARNING_TIMEOUT": "500",
-                  "SILENCE_HANGUP_TIMEOUT": "600"},
+        settings={"MAX_CONCURRENT_CALLS": "2", "SILENCE_WARNING_TIMEOUT": "60",
+                  "SILENCE_HANGUP_TIMEOUT": "120"},
     ),
     "dead-stt": Drill(
         "Deepgram's port is closed", FAILING, cloud_fault("listen", "refuse"), clouds=True,

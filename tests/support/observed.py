@@ -26,7 +26,7 @@ import yaml
 
 from tests.support.asterisk import AsteriskInstance
 from tests.support.service import REPOSITORY, ServiceInstance
-from voicebot.telemetry import tasks
+from voicebot.telemetry import probes, tasks
 
 BINARIES = REPOSITORY / "var/prometheus/bin"
 HOST = "this-host"
@@ -170,6 +170,8 @@ def main() -> None:
         number = 0
         while time.monotonic() < end:
             scenario = SCENARIOS[number % len(SCENARIOS)]
+            file = Path(directory) / "textfiles/probe.prom"  # a test call has just gone well
+            probes.write(file, ended=time.time(), failed=None, first_audio=0.1, response=0.9)
             print(f"observed: {max(0, end - time.monotonic()):.0f} s left: {scenario}")
             found.call(scenario, at_once=1 + number % 2)
             number += 1
