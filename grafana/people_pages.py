@@ -132,7 +132,7 @@ def business() -> Json:
             ),
             stat(
                 "Cost per call", "Paid to providers, in the currency of the price table.", "none",
-                (f"sum(increase(voicebot_cost_total{{@}}[$__range]))"
+                (f"sum(increase(voicebot_cost_total{{@,traffic!='probe'}}[$__range]))"
                  f" / (sum(increase({CALLS}[$__range])) > 0)", "per call"),
                 decimals=3, none="nothing paid",
             ),
@@ -162,7 +162,8 @@ def business() -> Json:
             bars(
                 "Why calls failed", "Each is a customer lost to a fault of ours or a provider's.",
                 "none",
-                ("sort_desc(sum by (reason) (increase(voicebot_call_failures_total{@}[$__range])))",
+                ("sort_desc(sum by (reason) (increase("
+                 "voicebot_call_failures_total{@,traffic!='probe'}[$__range])))",
                  "{{reason}}"), steps=((None, RED),), decimals=0,
             ),
             graph(
@@ -225,7 +226,8 @@ def slo() -> Json:
             ),
             bars(
                 "Why calls failed", "The longest bar is the first thing to mend.", "none",
-                ("sort_desc(sum by (reason) (increase(voicebot_call_failures_total{@}[$__range])))",
+                ("sort_desc(sum by (reason) (increase("
+                 "voicebot_call_failures_total{@,traffic!='probe'}[$__range])))",
                  "{{reason}}"), steps=((None, RED),), decimals=0,
             ),
         ),

@@ -129,7 +129,8 @@ def overview() -> Json:
             graph(
                 "Turns per minute, by outcome",
                 "Orange growing: callers are not understood, look at providers.", "none",
-                ("sum by (outcome) (rate(voicebot_turns_total{@}[R])) * 60", "{{outcome}}"),
+                ("sum by (outcome) (rate(voicebot_turns_total{@,traffic!='probe'}[R])) * 60",
+                 "{{outcome}}"),
                 stack=True, colors=TURNS, to=("providers",),
             ),
             graph(
