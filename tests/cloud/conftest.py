@@ -39,7 +39,7 @@ with warnings.catch_warnings():  # deepgram-sdk imports what websockets has depr
     from voicebot.emulator.server import Emulator
 
 STORY_SECONDS = 60.0
-AT_ONCE = 8
+AT_ONCE = 4
 """Stories side by side: few enough that none waits for a core."""
 CLIPS = Path(__file__).parents[2] / "voicebot" / "data" / "clips"
 LOCAL_VOICE = (2000 * np.sin(np.arange(SAMPLE_RATE // 2) * 0.7)).astype("<i2").tobytes()
@@ -221,7 +221,7 @@ def play_all(tmp_path: Path) -> Callable[..., None]:
                 await story(stand)
             finally:
                 await stand.close()
-                await until(lambda: not emulator.open_exchanges(), 2, "no request left")
+                await until(lambda: not emulator.open_exchanges(), 5, "no request left")
 
     def run(stories: dict[str, Story], **env: str) -> None:
         async def main() -> list[BaseException | None]:
