@@ -14,8 +14,13 @@ NAME ?=
 # SPEECH=cloud for `make demo`: over the kits of the clouds, which are emulated
 SPEECH ?= local
 ARGS ?=
+# Whose hosts: make deploy INVENTORY=…
+INVENTORY ?= ansible/inventory/production
+PLAYBOOK = test -d $(INVENTORY) || { echo "there is no $(INVENTORY): copy ansible/inventory/example there, \
+or name yours: INVENTORY=…" >&2; exit 2; }; \
+	cd ansible && exec ../$(BIN)/ansible-playbook -i $(abspath $(INVENTORY))
 
-.PHONY: help setup demo serve call prompts doctor test test-appliance test-drills drill test-fast lint format bench docs dashboards lock clean
+.PHONY: help setup demo serve call prompts doctor test test-appliance test-drills drill test-fast lint format bench docs dashboards lock clean bundle deploy verify rollback uninstall
 
 help: ## this list
 	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
@@ -43,6 +48,27 @@ doctor: ## is this machine ready? what is wrong, and what to do
 prompts: ## render what the bot says into the prompt cache
 	@scripts/setup demo
 
+##@ Put it on a host
+
+bundle: ## the images of this version, into var/bundle (Docker, or root to start one)
+	@scripts/bundle
+
+deploy: ## a fresh host becomes the appliance, or is brought up to date
+	@scripts/setup deploy
+	@$(PLAYBOOK) site.yml $(ARGS)
+
+verify: ## the self-check of a host: real calls, and what they leave behind
+	@scripts/setup deploy
+	@$(PLAYBOOK) verify.yml $(ARGS)
+
+rollback: ## back to what ran before the last deployment
+	@scripts/setup deploy
+	@$(PLAYBOOK) rollback.yml $(ARGS)
+
+uninstall: ## take it off a host; recordings and journal stay
+	@scripts/setup deploy
+	@$(PLAYBOOK) uninstall.yml $(ARGS)
+
 ##@ Work on it
 
 setup: ## install everything that the tests and the checks need
@@ -56,6 +82,7 @@ test: ## all tests, with real speech and a real Asterisk
 
 test-appliance: ## a fresh host in a machine of its own, set up by Ansible (needs root)
 	@scripts/setup appliance
+	@scripts/bundle
 	@$(BIN)/pytest tests/appliance $(ARGS)
 
 test-fast: ## the tests that need neither models nor Asterisk nor a running service

@@ -53,7 +53,7 @@ class Appliance:
             "ansible_host": HOST,
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(host.key),
-            "ansible_ssh_common_args": f"-b {ADMIN} -o StrictHostKeyChecking=no "
+            "ansible_ssh_common_args": f"-o BindAddress={ADMIN} -o StrictHostKeyChecking=no "
             "-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
         }}}}))  # fmt: skip
 

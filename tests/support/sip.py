@@ -102,6 +102,7 @@ class SipPhone(asyncio.DatagramProtocol):
     """Async context manager: a telephone with a port of its own; calls end when it closes.
 
     *server* is Asterisk's SIP address; None for a telephone that is only called.
+    *port* 0 is a free one.
     """
 
     def __init__(
@@ -111,11 +112,12 @@ class SipPhone(asyncio.DatagramProtocol):
         address: str = "127.0.0.1",
         server: tuple[str, int] | None = None,
         manner: Manner = Manner.ANSWER,
+        port: int = 0,
     ) -> None:
         self.name = name
         self.address = address
         self.manner = manner
-        self.port = 0
+        self.port = port
         self.calls: list[SipCall] = []
         self._server = server
         self._incoming: asyncio.Queue[SipCall] = asyncio.Queue()
@@ -126,7 +128,7 @@ class SipPhone(asyncio.DatagramProtocol):
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._transport, _ = await self._loop.create_datagram_endpoint(
-            lambda: self, local_addr=(self.address, 0)
+            lambda: self, local_addr=(self.address, self.port)
         )
         self.port = self._transport.get_extra_info("sockname")[1]
         return self

@@ -1,10 +1,15 @@
-"""Say what is wrong with the networks that the firewall is to know, a line each.
+"""Say what is wrong with the networks that the firewall is to know, and with the way to packages.
 
 Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04).
 """
 
 import ipaddress
 import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
 
 networks = {}
 for text in os.environ["NETWORKS"].split():
@@ -22,3 +27,35 @@ if operator:
             f"host_ssh_from: Ansible comes from {address}, which is in none of its networks; "
             "the firewall would lock you out"
         )
+
+
+def unreachable() -> str:
+    """The first server of packages that apt has, if it cannot be reached; empty if all is well."""
+    proxy = subprocess.run(
+        ["apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    ).stdout
+    if re.search(r'"(https?:|socks)', proxy):
+        return ""  # its business
+    apt = Path("/etc/apt")
+    files = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.*"))]
+    listed = "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
+    found = re.search(r"^(?:deb|URIs:)\s.*?(https?)://([^/:\s]+)(?::(\d+))?", listed, flags=re.M)
+    if not found:
+        return ""
+    host, port = found[2], int(found[3] or (443 if found[1] == "https" else 80))
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except OSError as error:
+        return f"{host}, port {port} ({error})"
+    return ""
+
+
+# A host that has its packages works without a network, and may be configured anew.
+if not shutil.which("dockerd") and (server := unreachable()):
+    print(
+        f"this host cannot reach the server of its packages: {server}. Mend its network or its "
+        "name service (/etc/resolv.conf), or name a mirror that it reaches (/etc/apt/sources.list)"
+    )

@@ -1,0 +1,92 @@
+"""Say what is wrong with the lines of a site and with the host's ports, a line each. No secret.
+
+Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04).
+"""
+
+import ipaddress
+import json
+import os
+import pwd
+import re
+import socket
+import subprocess
+
+site = json.loads(os.environ["LINES"])
+name = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+trunks = {trunk["name"]: trunk for trunk in site["trunks"]}
+phones = {phone["name"] for phone in site["phones"]}
+
+if not trunks and not phones:
+    print("asterisk_trunks: nobody could call; name the operator's trunk, or a telephone")
+if len(trunks) + len(phones) < len(site["trunks"]) + len(site["phones"]):
+    print("asterisk_trunks, asterisk_phones: each name may be used once")
+for trunk in site["trunks"]:
+    where = f"asterisk_trunks ({trunk['name']})"
+    if not name.fullmatch(trunk["name"]):
+        print(f"{where}: a name is a letter, then letters, digits, - and _")
+    if not trunk["addresses"]:
+        print(f"{where}: addresses: from which address do its calls come?")
+    for address in trunk["addresses"]:
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            print(
+                f"{where}: addresses: {address!r} is no address (192.0.2.10) or network "
+                "(192.0.2.0/28); the firewall cannot work with names"
+            )
+    registration = trunk.get("registration") or {}
+    if registration and not registration.get("password"):
+        print(f"{where}: registration: the password is empty; is it in the vault?")
+    elif registration and len(registration["password"]) < 12:
+        print(
+            f"{where}: registration: the password is shorter than 12 characters; Asterisk's image "
+            "refuses that"
+        )
+    if trunk.get("tls") and not (site["certificate"] and site["key"]):
+        print(f"{where}: tls needs asterisk_tls_certificate and asterisk_tls_key")
+for phone in site["phones"]:
+    where = f"asterisk_phones ({phone['name']})"
+    if not name.fullmatch(phone["name"]):
+        print(f"{where}: a name is a letter, then letters, digits, - and _")
+    if len(phone["password"]) < 12:
+        print(f"{where}: the password is empty or shorter than 12 characters")
+for technician in site["technicians"]:
+    number, _, trunk = technician.partition("@")
+    if trunk:
+        if trunk not in trunks:
+            print(f"asterisk_technicians: {technician}: there is no trunk {trunk!r}")
+        if not re.fullmatch(r"\+?[0-9*#]+|[A-Za-z0-9._-]+", number):
+            print(f"asterisk_technicians: {technician}: {number!r} cannot be dialled")
+    elif number not in phones:
+        print(f"asterisk_technicians: {technician}: neither NUMBER@TRUNK nor one of the telephones")
+
+for user in pwd.getpwall():
+    if user.pw_uid == site["uid"] and user.pw_name != "asterisk":
+        print(f"asterisk_uid: {site['uid']} is {user.pw_name!r} on this host already")
+
+
+def held(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as attempt:
+        if kind == socket.SOCK_STREAM:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("0.0.0.0", port))  # noqa: S104 -- to see whether it is free
+        except OSError:
+            return True
+    return False
+
+
+ours = subprocess.run(
+    ["systemctl", "is-active", "--quiet", "asterisk.service"], check=False
+).returncode
+if ours != 0:  # ours is not running: whoever has its ports is somebody else
+    for variable, port, kind in (
+        ("asterisk_sip_port", site["sip_port"], socket.SOCK_DGRAM),
+        ("asterisk_metrics_port", site["metrics_port"], socket.SOCK_STREAM),
+    ):
+        if held(port, kind):
+            option = "-lnup" if kind == socket.SOCK_DGRAM else "-lntp"
+            print(
+                f"{variable}: port {port} is taken on this host by another program "
+                f"(ss {option} 'sport = :{port}'); stop it, or choose another port"
+            )

@@ -1,0 +1,342 @@
+"""A fresh host becomes the appliance, answers real calls, and goes on doing so whatever happens.
+
+The tests follow each other on one host. What is proven is what an operator and a caller see: calls
+from the network of the trunk, commands at the operator's desk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import outside
+from tests.appliance.conftest import Appliance
+from tests.support.fresh_host import ADMIN, HOST, STRANGER, TECHNICIAN, TRUNK, FreshHost
+from tests.support.rtp import AUDIBLE
+from tests.support.sip import SipPhone
+from voicebot import __version__, config
+from voicebot.simulator import scenario
+from voicebot.simulator.lines import Line
+from voicebot.simulator.synthesis import prepare_lines
+
+pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
+
+IMAGE = f"voicebot:{__version__}-full"
+NEWER = f"voicebot:{__version__}.1-full"
+BROKEN = f"voicebot:{__version__}.2-full"
+HELPED = scenario.load("internet-resolved")
+TRANSFERRED = scenario.parse(
+    """
+    title: somebody who wants a technician, and nothing else
+    rules:
+      - when: "je vous écoute|pas bien compris"
+        say: "Je voudrais parler à un technicien."
+    expect: {outcome: transferred}
+    """,
+    "wants-a-technician",
+)
+VARIABLES = {
+    "grafana_enabled": False,  # its image cannot be had where the tests run
+    "host_ssh_from": [f"{ADMIN}/32"],
+    "host_rtp_from": [f"{TRUNK}/32", f"{TECHNICIAN}/32"],
+    "asterisk_trunks": [
+        {"name": "operator", "addresses": [TRUNK]},
+        {"name": "office", "addresses": [TECHNICIAN], "contact": f"sip:{TECHNICIAN}:5060"},
+    ],
+    "asterisk_technicians": ["600@office"],
+    "voicebot_settings": {"TECHNICIANS": "always"},
+    "backup_target": "/srv/backup",
+    "verify_probe": False,  # its calls would be counted among the tests'
+}
+
+
+@pytest.fixture(scope="module")
+def appliance(host: FreshHost, tmp_path_factory: pytest.TempPathFactory) -> Appliance:
+    folder: Path = tmp_path_factory.mktemp("inventory")
+    return Appliance(host, folder, VARIABLES)
+
+
+@pytest.fixture(scope="module")
+def lines() -> Mapping[str, Line]:
+    texts = [text for one in (HELPED, TRANSFERRED) for text in one.lines()]
+    settings = config.load({"VOICEBOT_ENV_FILE": "/dev/null"})
+    return asyncio.run(prepare_lines(texts, settings, lambda message: None))
+
+
+@pytest.fixture
+def control_port(host: FreshHost) -> Iterator[int]:
+    with outside.control_api(host) as port:
+        yield port
+
+
+def wait_for(host: FreshHost, command: str, within: float, what: str) -> None:
+    """Until *command* succeeds on the host."""
+    deadline = time.monotonic() + within
+    while host.ssh(f"{command} >/dev/null 2>&1 && echo yes", check=False).strip() != "yes":
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+        time.sleep(1)
+
+
+# -- before anything is installed
+
+
+def test_a_host_without_a_network_is_told_so(appliance: Appliance) -> None:
+    appliance.host.disconnect()
+    try:
+        run = appliance.play("site", ok=False)
+    finally:
+        appliance.host.reconnect()
+    assert "cannot reach the server of its packages" in run.output
+    assert run.changed == 0
+
+
+def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) -> None:
+    host = appliance.host
+    host.ssh("systemd-run --unit squatter python3 -m http.server 9080")
+    try:
+        run = appliance.play(
+            "site",
+            ok=False,
+            voicebot_speech="cloud",
+            voicebot_settings={"MAX_CONCURENT_CALLS": 5},
+            voicebot_api_keys={},
+            asterisk_trunks=[{"name": "operator", "addresses": ["sip.example.org"]}],
+            host_least_memory_mb=9_000_000,
+            host_least_disk_mb=900_000_000,
+        )
+    finally:
+        host.ssh("systemctl stop squatter")
+    assert run.changed == 0
+    for words in (
+        "port 9080 is taken on this host by another program",
+        "DEEPGRAM_API_KEY is missing or empty",
+        "did you mean MAX_CONCURRENT_CALLS?",
+        "voicebot_api_keys: is called voicebot_secrets now",
+        "'sip.example.org' is no address",
+        "asterisk_technicians: 600@office: there is no trunk 'office'",
+        "host_least_memory_mb asks for",
+        "host_least_disk_mb asks for",
+    ):
+        assert words in run.output, words
+
+
+# -- the appliance
+
+
+def test_a_fresh_host_becomes_the_appliance(appliance: Appliance) -> None:
+    """Half-configured by hand: Docker's settings of somebody else stay."""
+    appliance.host.ssh(
+        'mkdir -p /etc/docker; echo \'{"log-level": "warn"}\' >/etc/docker/daemon.json'
+    )
+    run = appliance.play("site")
+    assert "all is well" in run.output
+    assert "WARNING: 2 core(s)" in run.output
+    print(f"\nfresh host to self-check passed: {run.seconds:.0f} s")
+    settings = json.loads(appliance.host.ssh("cat /etc/docker/daemon.json"))
+    assert settings["log-level"] == "warn"
+    assert settings["live-restore"] is True
+    assert appliance.host.ssh("systemctl is-system-running").strip() == "running"
+
+
+def test_a_second_run_changes_nothing(appliance: Appliance) -> None:
+    run = appliance.play("site")
+    print(f"\nsecond run: {run.seconds:.0f} s")
+    assert run.changed == 0
+
+
+def test_no_secret_is_printed(appliance: Appliance) -> None:
+    run = appliance.play(
+        "site", "--tags", "voicebot_configure", "-vv",
+        voicebot_secrets={"OPENAI_API_KEY": "sk-nobody-may-see-this"},
+    )  # fmt: skip
+    assert "sk-nobody-may-see-this" not in run.output
+    assert (
+        appliance.host.ssh("cat /etc/voicebot/secrets/OPENAI_API_KEY") == "sk-nobody-may-see-this"
+    )
+    mode = appliance.host.ssh("stat -c '%a %U %G' /etc/voicebot/secrets/OPENAI_API_KEY")
+    assert mode.strip() == "440 root voicebot"
+    appliance.play("site", "--tags", "voicebot")
+    assert appliance.host.ssh("ls /etc/voicebot/secrets") == ""
+
+
+def test_a_customer_who_calls_is_helped_by_voice(
+    host: FreshHost, lines: Mapping[str, Line], control_port: int
+) -> None:
+    with host.outside_network():
+        talk = asyncio.run(outside.hold(host, "0698765432", HELPED, lines, control_port))
+    assert not talk.failures, str(talk)
+
+
+def test_a_customer_who_wants_a_technician_gets_one(
+    host: FreshHost, lines: Mapping[str, Line], control_port: int
+) -> None:
+    async def transfer() -> str:
+        technician = SipPhone("600", address=TECHNICIAN, port=5060)
+        async with technician, outside.caller("0612345678") as customer:
+            talk = await outside.converse(
+                outside.RemoteAsterisk(host), customer, TRANSFERRED, lines, control_port
+            )  # type: ignore[arg-type]
+            assert not talk.failures, str(talk)
+            call = await technician.next_call(10)
+            await call.answered()
+            call.media.play(b"\x10\x27\xf0\xd8" * 8000)
+            await asyncio.sleep(1.5)
+            assert talk.call.media.loudest(call.answered_at or 0.0) > AUDIBLE
+            assert call.invite.get("x-voicebot-call") == str(talk.call_id)
+            return str(talk.call_id)
+
+    with host.outside_network():
+        call_id = asyncio.run(transfer())
+    assert '"transferred"' in host.ssh(f"voicebot calls {call_id[:8]} --json")
+
+
+def test_a_stranger_gets_no_answer(host: FreshHost) -> None:
+    async def ring() -> None:
+        async with SipPhone("0600000000", address=STRANGER, server=outside.SIP) as stranger:
+            with pytest.raises(TimeoutError):
+                await stranger.dial("777", within=3)
+
+    with host.outside_network():
+        asyncio.run(ring())
+        command = ["ssh", "-b", STRANGER, "-o", "ConnectTimeout=3", "-o", "BatchMode=yes", HOST]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "timed out" in done.stderr
+
+
+def test_cron_runs_what_is_due(appliance: Appliance) -> None:
+    host = appliance.host
+    host.ssh("rm -f /var/lib/prometheus/node-exporter/voicebot-*.prom")
+    appliance.play(
+        "site", "--tags", "recordings,backup", recordings_convert_at="* * * * *",
+        recordings_retention_at="* * * * *", backup_at="* * * * *",
+    )  # fmt: skip
+    folder = "/var/lib/prometheus/node-exporter"
+    for task in ("convert", "retention", "backup"):
+        good = f"grep -q 'success_timestamp_seconds{{task=.{task}' {folder}/voicebot-{task}.prom"
+        wait_for(host, good, 150, f"{task} has run:\n{host.ssh('journalctl -t voicebot-task')}")
+    assert int(host.ssh("find /var/lib/voicebot/var/recordings -name '*.mp3' | wc -l")) > 0
+    assert host.ssh("ls /srv/backup").strip()
+    appliance.play("site", "--tags", "recordings,backup")
+
+
+@pytest.mark.parametrize("container", ["voicebot", "asterisk"])
+def test_what_is_killed_comes_back(host: FreshHost, container: str) -> None:
+    first = host.ssh(f"docker inspect -f '{{{{.State.Pid}}}}' {container}").strip()
+    host.ssh(f"kill -9 $(pgrep -P {first})")  # the first is Docker's init, this is the program
+    time.sleep(1)
+    print(f"\n777 answers {outside.answers(host):.0f} s after kill -9 of {container}")
+
+
+def test_a_call_outlives_a_restart_and_callers_meanwhile_reach_a_technician(
+    appliance: Appliance,
+) -> None:
+    """An upgrade while a caller is on the line: he is not cut off, the next one is not lost."""
+    host = appliance.host
+    make_image(host, NEWER, "LABEL newer=yes")
+
+    async def upgrade() -> None:
+        async with (
+            SipPhone("600", address=TECHNICIAN, port=5060) as technician,
+            outside.caller("0611111111") as customer,
+            outside.caller("0622222222") as next_one,
+        ):
+            call = await customer.dial("777")
+            await asyncio.sleep(2)
+            deploying = asyncio.create_task(
+                asyncio.to_thread(
+                    appliance.play, "site", "--tags", "voicebot", voicebot_image=NEWER
+                )
+            )
+            for _ in range(300):
+                if not await asyncio.to_thread(outside.ready, host):
+                    break
+                await asyncio.sleep(1)
+            assert not deploying.done(), "the restart did not wait for the call"
+            passed_on = await next_one.dial("777")
+            other = await technician.next_call(15)
+            await other.answered()
+            assert call.ended_at is None, "the running call was cut off"
+            passed_on.hang_up()
+            call.hang_up()
+            await deploying
+
+    with host.outside_network():
+        asyncio.run(upgrade())
+    assert NEWER in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot")
+    outside.answers(host)
+
+
+def test_an_upgrade_that_does_not_run_goes_back_by_itself(appliance: Appliance) -> None:
+    host = appliance.host
+    appliance.play("site", voicebot_image=NEWER)  # self-check passed: this is the one to go back to
+    make_image(host, BROKEN, 'CMD ["calls"]')
+    run = appliance.play("site", ok=False, voicebot_image=BROKEN)
+    assert "The host runs what ran before" in run.output
+    assert NEWER in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot")
+    outside.answers(host)
+
+
+def test_an_operator_goes_back_to_the_release_before(appliance: Appliance) -> None:
+    host = appliance.host
+    started = time.monotonic()
+    host.ssh("voicebot-release restore previous", timeout=300)
+    print(f"\nrollback: {time.monotonic() - started:.0f} s")
+    assert IMAGE in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot")
+    outside.answers(host)
+
+
+def test_a_reboot(host: FreshHost) -> None:
+    host.reboot()
+    print(f"\n777 answers {outside.answers(host, 120):.0f} s after the reboot")
+    deadline = time.monotonic() + 60
+    while host.ssh("systemctl is-system-running", check=False).strip() != "running":
+        assert time.monotonic() < deadline, host.ssh("systemctl --failed")
+        time.sleep(2)
+
+
+def test_a_setting_that_the_voicebot_refuses_leaves_a_working_appliance(
+    appliance: Appliance,
+) -> None:
+    run = appliance.play(
+        "site", "--tags", "voicebot", ok=False,
+        voicebot_settings={"MAX_CONCURRENT_CALLS": "many"},
+    )  # fmt: skip
+    assert "MAX_CONCURRENT_CALLS='many'" in run.output
+    outside.answers(appliance.host)
+
+
+def test_the_self_check_names_what_is_wrong(appliance: Appliance) -> None:
+    appliance.host.ssh("systemctl stop voicebot")
+    run = appliance.play("verify", ok=False)
+    appliance.host.ssh("systemctl start voicebot", timeout=200)
+    assert "voicebot.service does not run" in run.output
+    assert re.search(r"the voicebot takes no calls.*1\. .*2\. ", run.output, re.S)
+    assert "all is well" in appliance.play("verify").output
+
+
+def test_it_can_be_taken_off_the_host(appliance: Appliance) -> None:
+    host = appliance.host
+    appliance.play("uninstall")
+    assert host.ssh("docker ps -q") == ""
+    assert (
+        host.ssh(
+            "ls /etc/voicebot /etc/cron.d/voicebot 2>&1 | grep -vc 'No such'", check=False
+        ).strip()
+        == "0"
+    )
+    assert host.ssh("find /var/lib/voicebot -name journal.db").strip()
+    with contextlib.suppress(OSError):
+        assert "voicebot" not in host.ssh("systemctl list-unit-files 'voicebot*' --no-legend")
+
+
+def make_image(host: FreshHost, name: str, line: str) -> None:
+    """The image in force with one line more: another version, as far as a host can tell."""
+    host.ssh(f"printf 'FROM {IMAGE}\\n{line}\\n' | docker build -q -t {name} -")
