@@ -31,6 +31,8 @@ PARTS = {
         "loop_cpu_percent_per_call", "loop_lag_p99_ms", "cloud_rss_mb",
         "reference_latency_ratio", "reference_cpu_ratio",
     ),
+    "transcode": ("transcode_cpu_ratio",),
+    "converting": ("convert_x_real_time", "converting_lateness_p99_ms"),
 }  # fmt: skip
 """Module of this package to the figures that it measures."""
 

@@ -78,6 +78,10 @@ class MeasuredService(demo.Service):
         """Of the main process; the workers are others."""
         return self._process.pid
 
+    def worker_cores(self) -> list[str]:
+        """Cores that its workers have."""
+        return [cpu for cpu, role in self.metrics().cores() if role == "worker"]
+
     @property
     def target(self) -> Target:
         """Where simulated customers call."""
@@ -132,6 +136,11 @@ class Samples:
         name = f"{histogram}_bucket"
         texts = {dict(labels)["le"] for key, labels in self._values if key == name}
         return sorted(((text, float(text)) for text in texts), key=lambda edge: edge[1])
+
+    def cores(self) -> list[tuple[str, str]]:
+        """Each core that the service uses, and for what."""
+        found = (dict(labels) for name, labels in self._values if name == "voicebot_core_role")
+        return sorted((labels["cpu"], labels["role"]) for labels in found)
 
     def mean(self, histogram: str, **labels: str) -> float:
         """Mean of everything a histogram has seen; 0 if that is nothing."""

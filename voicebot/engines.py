@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -20,6 +21,7 @@ from voicebot.audio.vad import SileroVad, SileroWeights
 from voicebot.clouds import Clouds
 from voicebot.config import Settings
 from voicebot.dialogue.script import Script
+from voicebot.learned import Learned, Privacy
 from voicebot.prompts import PromptCache
 from voicebot.providers import local_stt, local_tts
 from voicebot.providers.interfaces import (
@@ -30,6 +32,7 @@ from voicebot.providers.interfaces import (
     TextToSpeech,
 )
 from voicebot.providers.prices import Prices
+from voicebot.studio import Studio
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.jobs import Call
 from voicebot.workers.layout import CoreLayout, layout
@@ -40,6 +43,10 @@ log = structlog.get_logger(__name__)
 
 CLOUD_PROMPTS_AT_ONCE = 4
 """Sentences rendered together by a cloud: few enough for the smallest account."""
+
+
+UNUSED_DAYS = 30.0
+"""A rendered sentence that no start has wanted for so long is removed, whichever voice spoke it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class Engines:
     vad_weights: SileroWeights
     pool: WorkerPool
     clouds: Clouds
+    prompt_tts: TextToSpeech | None = None
+    """Who spoke the prompts."""
 
     def new_vad(self) -> SileroVad:
         """One caller's voice activity detector."""
@@ -82,7 +91,9 @@ class Engines:
             if missing:
                 log.info("rendering prompts", missing=len(missing), total=len(texts))
                 try:
-                    await voice.cache.render(voice.tts, missing, at_once=voice.at_once)
+                    await voice.cache.render(
+                        voice.tts, missing, at_once=voice.at_once, studio=Studio(self.pool)
+                    )
                 except ProviderError as error:
                     if voice is self.prompt_voices[-1]:
                         raise
@@ -93,8 +104,18 @@ class Engines:
                     )
                     continue
             self.prompts = voice.cache
+            self.prompt_tts = voice.tts
+            voice.cache.used(texts)
+            voice.cache.sweep(UNUSED_DAYS)
             log.info("prompts loaded", count=len(texts), voice=voice.tts.voice)
             return
+
+    def learned(self, script: Script, directory: Path, metrics: Metrics) -> Learned:
+        """The prompts, and what is learnt beside them. After :meth:`render_prompts`."""
+        assert self.prompt_tts is not None, "there are prompts"
+        return Learned(
+            self.prompts, directory, self.prompt_tts, Studio(self.pool), Privacy(script), metrics
+        )
 
     async def close(self) -> None:
         await self.clouds.close()

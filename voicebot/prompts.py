@@ -1,4 +1,4 @@
-"""The bot's fixed sentences, rendered once and played from memory.
+"""The bot's fixed sentences, rendered once, made equally loud and played from memory.
 
 A sentence is a file of raw slin in ``CACHE_DIR``, named after a hash of everything that makes
 it sound as it does (the text, the voice's identity, the format), so a changed script or voice
@@ -19,6 +19,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,13 @@ import structlog
 
 from voicebot.audio.pcm import SAMPLE_WIDTH, seconds
 from voicebot.providers.interfaces import TextToSpeech
+from voicebot.studio import Studio
 
 log = structlog.get_logger(__name__)
 
-FORMAT = 1  #: raise it when the audio of the same text and voice must be made anew
+FORMAT = 2  #: raise it when the audio of the same text and voice must be made anew
+_UNLEVELLED = 1
+"""A format of before: the same audio, not made equally loud. It need not be spoken again."""
 _NAME = re.compile(r"[0-9a-f]{32}")
 SHORTEST = 0.06  #: seconds; less is no sentence, but an engine that failed
 
@@ -91,12 +95,13 @@ class PromptCache:
         progress: Callable[[Rendered], None] = lambda _: None,
         *,
         at_once: int = 1,
+        studio: Studio | None = None,
     ) -> None:
         """Make those of *texts* that are neither in memory nor on disk, and keep them.
 
-        *at_once* are made at a time. It touches the disk: for start-up and set-up only. Raises
-        PromptError if one cannot be kept, and the engine's ProviderError; what was finished by
-        then is kept.
+        *at_once* are made at a time; *studio* makes them equally loud. It touches the disk: for
+        start-up and set-up only. Raises PromptError if one cannot be kept, the studio's
+        WorkerError, the engine's ProviderError; what was finished by then is kept.
         """
         todo = self.load(texts)
         free = asyncio.Semaphore(at_once)
@@ -106,9 +111,11 @@ class PromptCache:
             nonlocal done
             async with free:
                 started = time.perf_counter()
-                audio = b"".join([piece async for piece in tts.synthesize(text)])
-                if not _sound(audio):
-                    raise PromptError(f"the voice {tts.voice} made no audio of {text!r}")
+                spoken = self._read(self._directory, text, _UNLEVELLED)
+                if spoken is None or studio is None:
+                    audio = await say(tts, text, studio)
+                else:
+                    audio = await studio.level(spoken)
                 self._write(text, audio)
             self._audio[text] = audio
             done += 1
@@ -123,6 +130,46 @@ class PromptCache:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def add(self, text: str, audio: bytes) -> None:
+        """Keep *audio* of *text* beside calls: the disk is a thread's. Raises PromptError."""
+        await asyncio.to_thread(self._write, text, audio)
+        self._audio[text] = audio
+
+    def kept(self) -> list[str]:
+        """The sentences of this voice in the directory, the one used longest ago first."""
+        found = []
+        for path in self._directory.glob("*.slin"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+                if note["voice"] == self._voice and path == self._file(note["text"]):
+                    found.append((path.stat().st_mtime, str(note["text"])))
+        return [text for _, text in sorted(found)]
+
+    def used(self, texts: Iterable[str]) -> None:
+        """Note on disk that these were wanted today. Raises nothing: it is only for cleaning up."""
+        for text in texts:
+            with suppress(OSError):
+                os.utime(self._file(text))
+
+    def drop(self, text: str) -> None:
+        """Forget *text*, in memory and on disk."""
+        self._audio.pop(text, None)
+        for suffix in (".json", ".slin"):  # the note first: without it the rest counts for nothing
+            with suppress(OSError):
+                self._file(text).with_suffix(suffix).unlink()
+
+    def sweep(self, days: float) -> int:
+        """Remove the files that no start has used for *days*, of any voice and script; how many."""
+        before = time.time() - 86_400 * days
+        removed = 0
+        for path in self._directory.glob("*.slin"):
+            with suppress(OSError):
+                if _NAME.fullmatch(path.stem) and path.stat().st_mtime < before:
+                    path.with_suffix(".json").unlink(missing_ok=True)
+                    path.unlink()
+                    removed += 1
+        return removed
+
     def prune(self, texts: Iterable[str]) -> int:
         """Remove the files of every sentence and voice but *texts* in this one; how many."""
         keep = {self._key(text) for text in texts}
@@ -133,12 +180,15 @@ class PromptCache:
                 removed += path.suffix == ".slin"
         return removed
 
-    def _key(self, text: str) -> str:
-        made_of = json.dumps([FORMAT, self._voice, text], ensure_ascii=False)
+    def _file(self, text: str) -> Path:
+        return self._directory / f"{self._key(text)}.slin"
+
+    def _key(self, text: str, form: int = FORMAT) -> str:
+        made_of = json.dumps([form, self._voice, text], ensure_ascii=False)
         return hashlib.sha256(made_of.encode()).hexdigest()[:32]
 
-    def _read(self, directory: Path, text: str) -> bytes | None:
-        path = directory / f"{self._key(text)}.slin"
+    def _read(self, directory: Path, text: str, form: int = FORMAT) -> bytes | None:
+        path = directory / f"{self._key(text, form)}.slin"
         try:
             audio = path.read_bytes()
             note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -153,7 +203,7 @@ class PromptCache:
         return None
 
     def _write(self, text: str, audio: bytes) -> None:
-        path = self._directory / f"{self._key(text)}.slin"
+        path = self._file(text)
         note = {
             "text": text,
             "voice": self._voice,
@@ -166,6 +216,14 @@ class PromptCache:
             _replace(path.with_suffix(".json"), json.dumps(note, ensure_ascii=False).encode())
         except OSError as error:
             raise PromptError(f"{path}: cannot be written: {error.strerror} (CACHE_DIR)") from error
+
+
+async def say(tts: TextToSpeech, text: str, studio: Studio | None = None) -> bytes:
+    """Slin of *text*, whole. Raises PromptError, ProviderError, WorkerError."""
+    audio = b"".join([piece async for piece in tts.synthesize(text)])
+    if not _sound(audio):
+        raise PromptError(f"the voice {tts.voice} made no audio of {text!r}")
+    return await studio.level(audio) if studio is not None else audio
 
 
 def _sound(audio: bytes) -> bool:

@@ -107,6 +107,10 @@ async def _start(
     speech = await engines.start(settings, script, tariff, cores, metrics)
     stack.push_async_callback(speech.close)
     await speech.render_prompts(script.fixed_texts())
+    learned = speech.learned(script, settings.cache_dir, metrics)
+    learned.load()
+    stack.push_async_callback(learned.close)
+    speech.pool.spare(1)
     return Services(
         script=script,
         limits=Limits(
@@ -120,7 +124,8 @@ async def _start(
         llm=_model(speech, script),
         llm_max_tokens=settings.llm_max_tokens,
         tts=speech.tts,
-        prompts=speech.prompts,
+        prompts=learned,
+        learned=learned,
         new_vad=speech.new_vad,
         metrics=metrics,
         journal=journal,

@@ -14,6 +14,8 @@ from voicebot.clouds import Clouds
 from voicebot.engines import Engines, PromptVoice
 from voicebot.prompts import PromptCache
 from voicebot.providers.interfaces import ProviderError, Stage
+from voicebot.workers.jobs import LEVEL, Job, Priority
+from voicebot.workers.pool import WorkerPool
 
 TEXTS = ["Bonjour.", "Au revoir.", "Un instant."]
 
@@ -34,6 +36,14 @@ class Voice:
         yield self.voice[0].encode() * 3200
 
 
+class Pool:
+    """Does no job; what it was given comes back."""
+
+    async def run(self, job: Job, pcm: bytes, *, priority: Priority) -> bytes:
+        assert (job, priority) == (LEVEL, Priority.BATCH)
+        return pcm
+
+
 def engines(directory: Path, *voices: Voice) -> Engines:
     prompt_voices = [
         PromptVoice(voice, PromptCache(directory, voice.voice), at_once=1) for voice in voices
@@ -46,7 +56,7 @@ def engines(directory: Path, *voices: Voice) -> Engines:
         prompts=prompt_voices[-1].cache,
         prompt_voices=prompt_voices,
         vad_weights=nothing,
-        pool=nothing,
+        pool=cast(WorkerPool, Pool()),
         clouds=Clouds(),
     )
 

@@ -1,14 +1,18 @@
 """The prompt cache: what it keeps, what it refuses to believe, what it removes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from voicebot.prompts import PromptCache, PromptError, Rendered
 from voicebot.providers.interfaces import ProviderError, Stage
+from voicebot.studio import Studio
 
 HELLO, BYE = "Bonjour.", "Au revoir !"
 
@@ -70,6 +74,44 @@ def test_another_voice_or_text_is_another_prompt(tmp_path: Path) -> None:
 
     assert PromptCache(tmp_path, "w").load([HELLO]) == [HELLO]
     assert PromptCache(tmp_path, "v").load([HELLO.upper()]) == [HELLO.upper()]
+
+
+class Louder:
+    """Stands in for the studio."""
+
+    async def level(self, pcm: bytes) -> bytes:
+        return pcm.replace(b"B", b"b")
+
+
+def test_what_a_studio_returns_is_kept_and_what_was_spoken_before_is_not_spoken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("voicebot.prompts.PromptCache._key", old_key(PromptCache._key))
+        render(PromptCache(tmp_path, "v"), [HELLO])
+    cache, voice = PromptCache(tmp_path, "v"), Voice()
+    assert cache.load([HELLO, BYE]) == [HELLO, BYE]
+    asyncio.run(cache.render(voice, [HELLO, BYE], studio=cast(Studio, Louder())))
+    assert voice.said == [BYE]
+    again = PromptCache(tmp_path, "v")
+    assert again.load([HELLO, BYE]) == []
+    assert again.get(HELLO) == 2 * audio_of(HELLO)[:800].replace(b"B", b"b")
+
+
+def old_key(key: Callable[..., str]) -> Callable[..., str]:
+    return lambda self, text, form=1: key(self, text, 1)
+
+
+def test_files_that_no_start_has_used_for_long_go(tmp_path: Path) -> None:
+    cache = PromptCache(tmp_path, "v")
+    render(cache, [HELLO, BYE])
+    long_ago = time.time() - 40 * 86_400
+    for path in tmp_path.iterdir():
+        os.utime(path, (long_ago, long_ago))
+    cache.used([BYE])
+    assert cache.sweep(30) == 1
+    assert PromptCache(tmp_path, "v").load([HELLO, BYE]) == [HELLO]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_what_is_on_disk_is_not_rendered_again(tmp_path: Path) -> None:

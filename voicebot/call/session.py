@@ -39,6 +39,7 @@ from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits, Slots
 from voicebot.journal.records import CallbackRequest
 from voicebot.journal.writer import Journal
+from voicebot.learned import Learned
 from voicebot.providers.interfaces import (
     Expectation,
     LanguageModel,
@@ -78,6 +79,8 @@ class Services:
     llm: LanguageModel | None = None
     """None: the script's rules understand alone."""
     llm_max_tokens: int = 300
+    learned: Learned | None = None
+    """Told of sentences that were no prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,12 @@ class CallSession:
 
     def prompt_looked_up(self, found: bool) -> None:
         self._services.metrics.prompt_cache.labels("hit" if found else "miss").inc()
+
+    def sentence_made(self, text: str) -> None:
+        learned = self._services.learned
+        if learned is not None:
+            slots = self._machine.slots
+            learned.spoken(text, str(self.call_id), filter(None, (slots.name, slots.number)))
 
     def utterance_ended(self, event: ev.PlayoutEnded) -> None:
         self._ledger.bot_heard(event.text, self._loop.time())

@@ -52,6 +52,9 @@ class SpeakerListener(Protocol):
     def prompt_looked_up(self, found: bool) -> None:
         """A sentence was looked for among the rendered prompts."""
 
+    def sentence_made(self, text: str) -> None:
+        """*text* was no prompt, and has been synthesised to its end."""
+
     def speech_failed(self, error: ProviderError) -> None:
         """A sentence could not be spoken; the rest of the utterance goes on."""
 
@@ -252,6 +255,8 @@ class Speaker:
                 await clip.more.wait()
             if clip.error is not None:
                 self._listener.speech_failed(clip.error)
+            else:
+                self._listener.sentence_made(utterance.sentences[number].text)
             if self._utterance is not utterance:
                 return  # stopped meanwhile; its place in the playout is gone
             self._playout.finish(number)

@@ -22,6 +22,7 @@ from voicebot.dialogue.script import Script, ScriptError
 from voicebot.prompts import PromptCache, PromptError, Rendered
 from voicebot.providers import local_tts
 from voicebot.providers.interfaces import ProviderError
+from voicebot.studio import Studio
 from voicebot.telemetry import logs
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.jobs import Voice
@@ -112,7 +113,9 @@ async def _render_with(
     await pool.start()
     try:
         engine = local_tts.LocalTextToSpeech(pool, voice, whole=True)
-        await cache.render(engine, texts, Bar(sys.stdout).show, at_once=pool.size)
+        await cache.render(
+            engine, texts, Bar(sys.stdout).show, at_once=pool.size, studio=Studio(pool)
+        )
     finally:
         await pool.close()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from voicebot.models import ModelPaths
 from voicebot.providers import clauses
 from voicebot.providers.interfaces import ProviderError, Stage
-from voicebot.workers.jobs import SYNTHESIZE, Call, Priority, Voice
+from voicebot.workers.jobs import RENDER, SYNTHESIZE, Call, Priority, Voice
 from voicebot.workers.pool import WorkerError, WorkerPool
 
 
@@ -54,24 +54,23 @@ class LocalTextToSpeech:
 
     async def synthesize(self, text: str) -> AsyncIterator[bytes]:
         """Yield slin, a clause at a time. Raises ProviderError."""
+        job = RENDER if self._whole else SYNTHESIZE
         priority = Priority.BATCH if self._whole else Priority.SPEAK
         jobs = [
-            asyncio.ensure_future(
-                self._pool.run(SYNTHESIZE, self._voice, clause, priority=priority)
-            )
+            asyncio.ensure_future(self._pool.run(job, self._voice, clause, priority=priority))
             for clause in ([text] if self._whole else clauses.split(text))
         ]
         try:
-            for job in jobs:
-                pcm = await job
+            for one in jobs:
+                pcm = await one
                 assert isinstance(pcm, bytes), "what the job returns"
                 if pcm:
                     yield pcm
         except WorkerError as error:
             raise ProviderError(Stage.TTS, self.name, str(error), retryable=True) from error
         finally:
-            for job in jobs:
-                job.cancel()
+            for one in jobs:
+                one.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
 
 

@@ -310,7 +310,7 @@ class Metrics(Instruments):
             ("cpu",),
             (),
         )
-        jobs = ("transcribe", "synthesize")
+        jobs = ("transcribe", "synthesize", "level", "clip")
         self.worker_jobs = self._counter(
             "voicebot_worker_jobs",
             "Jobs the workers were given, by how they ended.",
@@ -327,6 +327,10 @@ class Metrics(Instruments):
         )
 
     def _storage_metrics(self) -> None:
+        self.learned_sentences = self._gauge(
+            "voicebot_learned_sentences",
+            "Sentences rendered because call after call said them; they count as hits.",
+        )
         self.recordings = self._counter("voicebot_recordings", "Calls whose recording was begun.")
         self.recording_failures = self._counter(
             "voicebot_recording_failures",

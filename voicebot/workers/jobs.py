@@ -48,8 +48,15 @@ class Call:
 
 #: A turn costs 0.25 s, 0.8 s with the long window; a result after 5 s answers nobody.
 TRANSCRIBE = Job("transcribe", "voicebot.providers.whisper:transcribe", 15.0, 5.0)
-#: A clause costs 0.3 s a second of speech. Rendering the prompts queues dozens, hence patience.
+#: A clause costs 0.3 s a second of speech.
 SYNTHESIZE = Job("synthesize", "voicebot.providers.kokoro:synthesize", 20.0, 60.0)
+#: The same for a prompt, whole: nobody waits, and on a busy machine it may take long.
+RENDER = Job("synthesize", SYNTHESIZE.target, 180.0, 1800.0)
+
+#: A prompt made equally loud: 10 ms. It waits with the syntheses of all others, hence patience.
+LEVEL = Job("level", "voicebot.clips:level", 10.0, 120.0)
+#: A sound file made into a prompt: some 10 ms; a second where ffmpeg has to help.
+CLIP = Job("clip", "voicebot.clips:make", 30.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True)

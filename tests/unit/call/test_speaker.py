@@ -28,12 +28,16 @@ class Listener:
     def __init__(self) -> None:
         self.ended: list[PlayoutEnded] = []
         self.failed: list[ProviderError] = []
+        self.made: list[str] = []
 
     def audio_ready(self) -> None: ...
 
     def audio_sent(self, utterance: int) -> None: ...
 
     def prompt_looked_up(self, found: bool) -> None: ...
+
+    def sentence_made(self, text: str) -> None:
+        self.made.append(text)
 
     def utterance_ended(self, event: PlayoutEnded) -> None:
         self.ended.append(event)
@@ -116,3 +120,14 @@ def test_a_bug_in_a_voice_is_told_and_the_rest_is_said() -> None:
         assert [event.utterance for event in listener.ended] == [1]
 
     asyncio.run(scene())
+
+
+def test_what_was_no_prompt_and_came_to_its_end_is_told_of() -> None:
+    async def story() -> None:
+        bot, told = speaker()
+        bot.say(1, ("Rendered.", "Made.", "Bug."))
+        await play(bot)
+        assert told.made == ["Made."]
+        await bot.close()
+
+    asyncio.run(story())
