@@ -293,9 +293,20 @@ class Settings:
         "It removes older callback requests, done or not. 0 keeps them for ever.",
         group="retention")  # fmt: skip
     backup_target: str = _setting(
-        "BACKUP_TARGET", "", str, "folder or host:path",
+        "BACKUP_TARGET", "", str, "folder, host:path, restic:…",
         "Where `voicebot backup` keeps its snapshots, for this machine alone. host:path goes by "
-        "SSH.", group="retention")  # fmt: skip
+        "SSH; restic:REPOSITORY is encrypted, and may be object storage "
+        "(restic:s3:https://host/bucket/path).", group="retention")  # fmt: skip
+    backup_key: str = _setting(
+        "BACKUP_KEY", "", str, "passphrase",
+        "Opens the backups of restic:…; without it they are lost, so keep a copy elsewhere.",
+        group="retention", secret=True)  # fmt: skip
+    backup_access_key: str = _setting(
+        "BACKUP_ACCESS_KEY", "", str, "", "Identity at an S3 object store.",
+        group="retention", secret=True)  # fmt: skip
+    backup_secret_key: str = _setting(
+        "BACKUP_SECRET_KEY", "", str, "", "The secret that goes with it.",
+        group="retention", secret=True)  # fmt: skip
     backup_days: int = _setting(
         "BACKUP_DAYS", "30", _integer(0, 36500), "days",
         "`voicebot backup` removes its older snapshots, but for the last. Whoever is forgotten is "

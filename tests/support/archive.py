@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
+import sqlite3
 import wave
 from array import array
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from math import pi, sin
 from pathlib import Path
@@ -63,6 +67,11 @@ class House:
         name = f"{at:%Y-%m-%d}/{at:%H%M%S}-{call_id(number)}"
         return write_wav(self.recordings / f"{name}{suffix}")
 
+    def write_noise(self, number: int, *, megabytes: int) -> Path:
+        """A recording that no compression makes smaller."""
+        path = self.recordings / f"{NOW:%Y-%m-%d}/{NOW:%H%M%S}-{call_id(number)}.wav"
+        return write_wav(path, sound=random.Random(number).randbytes(megabytes * 1_000_000))
+
     def live(
         self,
         number: int,
@@ -104,6 +113,22 @@ class House:
         """Every file, hidden ones too, relative to *below* (the recordings)."""
         below = self.recordings if below is None else below
         return sorted(str(p.relative_to(below)) for p in below.rglob("*") if p.is_file())
+
+
+def contents(house: House) -> dict[str, bytes]:
+    """Every recording, and every row of the journal."""
+    found = {
+        name: (house.recordings / name).read_bytes() for name in house.files() if name[0] != "."
+    }
+    with closing(sqlite3.connect(house.journal_file)) as journal:
+        found["journal"] = "\n".join(journal.iterdump()).encode()
+    return found
+
+
+def destroy(house: House) -> None:
+    shutil.rmtree(house.recordings)
+    for file in house.root.glob("journal.db*"):
+        file.unlink()
 
 
 def voicebot(*words: str) -> int:

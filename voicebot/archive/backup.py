@@ -1,8 +1,8 @@
 """A snapshot is made and put where backups are; those that are too old are removed.
 
 Each snapshot is complete in itself, though it shares what has not changed with the ones before. A
-backup that is cut off leaves one without a manifest: nobody restores it, the next backup uses what
-is in it already, and then removes it.
+backup that is cut off leaves none, or one that is not complete: nobody restores that, the next
+backup uses what is in it already, and then removes it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from voicebot.archive import snapshot
-from voicebot.archive.rsync import LINKED, MANIFEST, Place, Snapshot, name_for
-from voicebot.archive.snapshot import Data, Progress
+from voicebot.archive.place import MANIFEST, Place, Progress, Snapshot, name_for
+from voicebot.archive.snapshot import Data
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,17 @@ def run(
         taken += timedelta(seconds=1)
     name = name_for(taken)
     contents = snapshot.stage(work, data, journal=journal, now=now, progress=progress)
-    progress("copying", 0, len(contents.recordings))
-    links = [f"{one.name}/{snapshot.RECORDINGS}" for one in reversed(earlier)][:LINKED]
-    place.put(data.recordings, contents.recordings, f"{name}/{snapshot.RECORDINGS}", links)
-    place.put(work, contents.staged, name)
-    place.put(work, [MANIFEST], name)
-    progress("copying", len(contents.recordings), len(contents.recordings))
+    place.save(
+        name,
+        work,
+        [*contents.staged, MANIFEST],
+        data.recordings,
+        contents.recordings,
+        progress,
+    )
     removed = outdated(earlier, days, now)
-    for one in removed:
-        place.remove(one)
+    if removed:
+        place.remove(removed)
     return Saved(
         name=name,
         files=len(contents.staged) + len(contents.recordings),

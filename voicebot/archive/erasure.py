@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from voicebot.archive import ArchiveError, recordings
+from voicebot.archive.place import Snapshot
 from voicebot.archive.records import Found, Records
-from voicebot.archive.rsync import Snapshot
 from voicebot.dialogue.numbers import find_phone
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.words import tokens

@@ -11,7 +11,8 @@ At no instant is there a half MP3 under its name, or a sound in neither file:
 
 A kill between any two of these leaves the original, and the next run goes on from there. An MP3
 that is there already is never written over: it is compared with the original, as in step 2.
-The programs die with the worker, however that ends (``setpriv --pdeathsig``).
+The programs die with the worker, however that ends. Sound goes to and from ffmpeg as WAV, the one
+form that the smallest ffmpeg knows.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
+from voicebot.archive.programs import tied
 from voicebot.archive.recordings import ENCRYPTED, sync_directory
 from voicebot.audio.pcm import SAMPLE_RATE, SAMPLE_WIDTH
 
@@ -38,9 +40,8 @@ TOLERANCE: Final = 0.1
 _NICENESS = 14  #: on top of the 5 that a worker has
 _FILE_MODE = 0o640
 _PIECE = 1 << 18  #: bytes of sound handled at once
-_FORMATS = {1: "u8", 2: "s16le", 3: "s24le", 4: "s32le"}  # of a WAV file, by bytes a sample
-_AU = struct.Struct(">4s5I")  # magic, offset of the sound, size, encoding, rate, channels
-_TIED = ("setpriv", "--pdeathsig", "KILL")
+_CHUNK = struct.Struct("<4sI")  # of a WAV file: name, size
+_UNKNOWN = 0xFFFFFFFF
 _AGE_HEADER = b"age-encryption.org/v1\n"
 
 
@@ -205,14 +206,14 @@ def _encode(source: Path, sound: _Sound, task: Task, part: Path) -> None:
         options += ["-metadata", f"{name}={value}"]
     with _opened(source) as pieces:
         arguments = (
-            "-f", _FORMATS[sound.width], "-ar", str(sound.rate), "-ac", str(sound.channels),
-            "-i", "pipe:0",
-            "-c:a", "libmp3lame", "-b:a", task.bitrate, *options, "-f", "mp3", "-y", str(part),
+            "-f", "wav", "-i", "pipe:0", "-c:a", "libmp3lame", "-b:a", task.bitrate, *options,
+            "-f", "mp3", "-y", str(part),
         )  # fmt: skip
         with _running("ffmpeg", *arguments, stdin=subprocess.PIPE) as process:
             assert process.stdin is not None, "asked for"
             left = sound.size  # a file that was cut off ends within a sample
             with suppress(BrokenPipeError):  # it has failed, and says why
+                process.stdin.write(_header(sound))
                 for piece in pieces:
                     process.stdin.write(piece[:left])
                     left -= len(piece[:left])
@@ -234,21 +235,41 @@ def _compare(mp3: Path, sound: _Sound) -> None:
 
 def _decoded(mp3: Path) -> _Sound:
     """What an MP3 holds, every frame of it decoded."""
-    arguments = ("-f", "mp3", "-i", str(mp3), "-c:a", "pcm_s16be", "-f", "au", "pipe:1")
+    arguments = ("-f", "mp3", "-i", str(mp3), "-c:a", "pcm_s16le", "-f", "wav", "pipe:1")
     try:
         with _running("ffmpeg", *arguments, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None, "asked for"
-            head = process.stdout.read(_AU.size)
-            if len(head) < _AU.size:
-                raise _FaultyError("it ends early")
-            _, offset, _, _, rate, channels = _AU.unpack(head)
-            process.stdout.read(offset - _AU.size)
+            channels, rate = _read_header(process.stdout)
             size = 0
             while piece := process.stdout.read(_PIECE):
                 size += len(piece)
     except _FaultyError as error:
         raise _FaultyError(f"{mp3.name}: cannot be decoded: {error}") from None
     return _Sound(size // (SAMPLE_WIDTH * channels), rate, channels)
+
+
+def _header(sound: _Sound) -> bytes:
+    """Of a WAV stream of samples like those of *sound*."""
+    align = sound.channels * sound.width
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        *(b"RIFF", _UNKNOWN, b"WAVE", b"fmt ", 16, 1, sound.channels),
+        *(sound.rate, sound.rate * align, align, 8 * sound.width, b"data", _UNKNOWN),
+    )
+
+
+def _read_header(stream: IO[bytes]) -> tuple[int, int]:
+    """Channels and rate of a WAV stream, which is then at its first sample."""
+    stream.read(12)
+    channels = rate = 0
+    while len(head := stream.read(_CHUNK.size)) == _CHUNK.size:
+        name, size = _CHUNK.unpack(head)
+        if name == b"data":
+            return channels, rate
+        body = stream.read(size + size % 2)
+        if name == b"fmt ":
+            channels, rate = struct.unpack_from("<HI", body, 2)
+    raise _FaultyError("it ends early")
 
 
 def _encrypt(plain: Path, recipient: str, part: Path) -> None:
@@ -298,12 +319,14 @@ def _running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """*program* while it runs; raises _FaultyError with what it said if it fails."""
     quiet = ("-nostdin", "-v", "error", "-threads", "1") if program == "ffmpeg" else ()
-    command = [*_TIED, program, *quiet, *arguments]
     with tempfile.TemporaryFile() as said:
         try:
-            process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=said)
+            process = subprocess.Popen(
+                [program, *quiet, *arguments], stdin=stdin, stdout=stdout, stderr=said,
+                preexec_fn=tied,
+            )  # fmt: skip
         except FileNotFoundError:
-            raise _FaultyError(f"{_TIED[0]} is missing; it is in the package util-linux") from None
+            raise _FaultyError(f"{program} is missing") from None
         try:
             yield process
         except BaseException:
@@ -334,8 +357,9 @@ def _remove(source: Path) -> bool:
 
 @cache
 def _give_way() -> None:
-    os.nice(_NICENESS)
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(OSError):  # a container may forbid it, and is then held back by its own shares
+        os.nice(_NICENESS)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if shutil.which("ionice"):  # Python has no call for it
         subprocess.run(["ionice", "-c", "3", "-p", str(os.getpid())], check=False)
 

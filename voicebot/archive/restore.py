@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voicebot.archive import ArchiveError, recordings, snapshot
+from voicebot.archive.place import RECORDINGS, Place, Progress, Snapshot
 from voicebot.archive.records import Records, sqlite_file
-from voicebot.archive.rsync import Place, Snapshot
-from voicebot.archive.snapshot import Data, Progress
+from voicebot.archive.snapshot import Data
 from voicebot.journal.schema import migrate, open_engine
 
 
@@ -52,7 +52,7 @@ def fetched(place: Place, chosen: Snapshot, work: Path) -> Path:
     local = place.local(chosen)
     if local is not None:
         return local
-    place.get(chosen.name, work / chosen.name)
+    place.fetch(chosen, work / chosen.name)
     return work / chosen.name
 
 
@@ -92,12 +92,12 @@ def run(place: Place, chosen: Snapshot, data: Data, work: Path, progress: Progre
     """
     progress("fetching", 0, 1)
     folder = work / chosen.name
-    place.get(chosen.name, folder)
+    place.fetch(chosen, folder)
     check(folder, progress)
     journal = _journal_target(folder, data)
     erased = _erase_again(folder, _erased_since(place, data, work))
     beside = _put_beside(folder, data)
-    sounds = folder / snapshot.RECORDINGS
+    sounds = folder / RECORDINGS
     moved = 0
     if sounds.exists():
         moved = _merge(sounds, data.recordings)
@@ -117,17 +117,15 @@ def _calls(journal: Path) -> int | None:
 
 
 def _erased_since(place: Place, data: Data, work: Path) -> set[str]:
-    lists = work / "erased"
-    place.get("", lists, only=("/*/", f"/*/{snapshot.ERASED}"))
     ids = recordings.read_erased(data.recordings)
-    for file in lists.glob(f"*/{snapshot.ERASED}"):
-        ids |= recordings.erased_ids(file.read_text(encoding="ascii"))
+    for text in place.collect(snapshot.ERASED, work):
+        ids |= recordings.erased_ids(text)
     return ids
 
 
 def _erase_again(folder: Path, ids: set[str]) -> int:
     journal = folder / snapshot.JOURNAL
-    sounds = recordings.find(folder / snapshot.RECORDINGS)
+    sounds = recordings.find(folder / RECORDINGS)
     hit = {file.call_id for file in sounds if file.call_id in ids}
     recordings.remove(file.path for file in sounds if file.call_id in ids)
     if journal.exists():

@@ -8,55 +8,30 @@ can be held to that (rrsync). What a snapshot holds is not known here.
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from voicebot.archive import ArchiveError
+from voicebot.archive import ArchiveError, programs
+from voicebot.archive.place import MANIFEST, NAME_PATTERN, RECORDINGS, Progress, Snapshot
 
-MANIFEST: Final = "manifest.sha256"
-"""Comes last, so that a snapshot which has it is complete."""
 SILENCE: Final = 300  #: s without a byte after which a transfer counts as stuck
 LINKED: Final = 3
 """Earlier snapshots that are looked at for a file that has not changed; rsync takes 20."""
-_NAME: Final = "%Y-%m-%dT%H%M%SZ"
-_NAME_PATTERN = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z")
 _PARTIAL = 23  # rsync: some files were not transferred; also when the source is not there
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Snapshot:
-    """One backup. They sort by age, oldest first."""
-
-    name: str
-    complete: bool
-
-    @property
-    def taken(self) -> datetime:
-        return datetime.strptime(self.name, _NAME).replace(tzinfo=UTC)
-
-
-def name_for(moment: datetime) -> str:
-    """What a snapshot taken at *moment* is called."""
-    return f"{moment.astimezone(UTC):{_NAME}}"
-
-
-class Place:
-    """A folder of snapshots: ``/path``, or ``[user@]host:path`` by SSH.
-
-    Every method raises ArchiveError, with what rsync said.
-    """
+class RsyncPlace:
+    """A :class:`~voicebot.archive.place.Place`: ``/path``, or ``[user@]host:path`` by SSH."""
 
     def __init__(self, target: str) -> None:
         if not target:
             raise ArchiveError("where to? name a folder or host:path, or set BACKUP_TARGET")
         if "://" in target or "::" in target:
-            raise ArchiveError(f"{target}: must be a folder, or host:path, which goes by SSH")
+            raise ArchiveError(
+                f"{target}: must be a folder, host:path, which goes by SSH, or restic:{target}"
+            )
         host, colon, path = target.partition(":")
         self.remote = bool(colon) and "/" not in host
         if self.remote and (not path or host.startswith("-")):
@@ -68,19 +43,41 @@ class Place:
         return self.root
 
     def local(self, snapshot: Snapshot) -> Path | None:
-        """Its folder, if it is on this machine."""
         return None if self.remote else Path(self.root, snapshot.name)
 
     def snapshots(self) -> list[Snapshot]:
-        """All of them, oldest first; none if the folder does not exist."""
         found = self._run(
             "--list-only", "--recursive", f"--include=/*/{MANIFEST}", "--include=/*/",
             "--exclude=*", f"{self.root}/", absent_is_empty=True,
         )  # fmt: skip
         paths = [line.split(maxsplit=4)[-1] for line in found.splitlines() if line.strip()]
         complete = {path.split("/")[0] for path in paths if path.endswith(f"/{MANIFEST}")}
-        names = {path for path in paths if _NAME_PATTERN.fullmatch(path)}
+        names = {path for path in paths if NAME_PATTERN.fullmatch(path)}
         return sorted(Snapshot(name, name in complete) for name in names)
+
+    def save(
+        self,
+        name: str,
+        work: Path,
+        staged: Sequence[str],
+        recordings: Path,
+        sounds: Sequence[str],
+        progress: Progress,
+    ) -> None:
+        progress("copying", 0, len(sounds))
+        links = [f"{one.name}/{RECORDINGS}" for one in reversed(self.snapshots())][:LINKED]
+        self.put(recordings, sounds, f"{name}/{RECORDINGS}", links)
+        self.put(work, [file for file in staged if file != MANIFEST], name)
+        self.put(work, [MANIFEST], name)
+        progress("copying", len(sounds), len(sounds))
+
+    def fetch(self, snapshot: Snapshot, into: Path) -> None:
+        self.get(snapshot.name, into)
+
+    def collect(self, file: str, work: Path) -> list[str]:
+        with tempfile.TemporaryDirectory(dir=work) as into:
+            self.get("", Path(into), only=("/*/", f"/*/{file}"))
+            return [found.read_text(encoding="utf-8") for found in Path(into).glob(f"*/{file}")]
 
     def put(
         self, source: Path, files: Sequence[str], folder: str, links: Iterable[str] = ()
@@ -110,8 +107,12 @@ class Place:
             source, f"{into}/",
         )  # fmt: skip
 
-    def remove(self, snapshot: Snapshot) -> None:
-        """Remove it, its manifest first, so that one that is half gone is not taken for whole."""
+    def remove(self, snapshots: Sequence[Snapshot]) -> None:
+        for one in snapshots:
+            self._remove(one)
+
+    def _remove(self, snapshot: Snapshot) -> None:
+        """Its manifest goes first, so that one that is half gone is not taken for whole."""
         with tempfile.TemporaryDirectory() as nothing:
             for inside in (f"/{snapshot.name}/{MANIFEST}", f"/{snapshot.name}/***"):
                 self._run(
@@ -120,18 +121,10 @@ class Place:
                 )  # fmt: skip
 
     def _run(self, *arguments: str, said: str = "", absent_is_empty: bool = False) -> str:
-        command = ["rsync", f"--timeout={SILENCE}"]
+        options = [f"--timeout={SILENCE}"]
         if self.remote and "RSYNC_RSH" not in os.environ:
-            command.append("--rsh=ssh -o BatchMode=yes -o ConnectTimeout=20")
-        try:
-            done = subprocess.run(
-                [*command, *arguments], input=said, capture_output=True, text=True,
-                errors="surrogateescape", env={**os.environ, "LC_ALL": "C"}, check=False,
-            )  # fmt: skip
-        except FileNotFoundError:
-            raise ArchiveError(
-                "rsync is missing; as root: apt-get install rsync (on the other host too)"
-            ) from None
+            options.append("--rsh=ssh -o BatchMode=yes -o ConnectTimeout=20")
+        done = programs.run("rsync", [*options, *arguments], os.environ, said=said)
         if done.returncode == 0:
             return done.stdout
         if (
@@ -140,8 +133,7 @@ class Place:
             and "No such file or directory" in done.stderr
         ):
             return ""
-        errors = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = errors[0] if errors else "no reason given"
+        reason = programs.first_line(done.stderr)
         raise ArchiveError(f"{self.root}: rsync failed ({done.returncode}): {reason}{self._hint()}")
 
     def _hint(self) -> str:

@@ -1,4 +1,4 @@
-"""What a snapshot holds, made and checked; how it travels is :mod:`voicebot.archive.rsync`'s.
+"""What a snapshot holds, made and checked; how it travels is :mod:`voicebot.archive.place`'s.
 
 journal.db        a consistent copy of an SQLite journal, without its free pages
 recordings/       every finished recording, by its path below RECORDINGS_DIR
@@ -16,7 +16,7 @@ import json
 import shutil
 import socket
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,18 +25,14 @@ from typing import Final
 
 from voicebot import __version__
 from voicebot.archive import ArchiveError, recordings
+from voicebot.archive.place import MANIFEST, RECORDINGS, Progress
 from voicebot.archive.records import sqlite_file
-from voicebot.archive.rsync import MANIFEST
 
 JOURNAL: Final = "journal.db"
-RECORDINGS: Final = "recordings"
 SETTINGS: Final = "settings.env"
 SCRIPT: Final = "script.yaml"
 ERASED: Final = "erased.txt"
 ABOUT: Final = "snapshot.json"
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is, and of how much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

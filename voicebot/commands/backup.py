@@ -1,4 +1,4 @@
-"""``voicebot backup``: journal, recordings and settings to a folder or another host.
+"""``voicebot backup``: journal, recordings and settings to a folder, a host or an object store.
 
 Beside calls or without. Exit status: 0 if there is a new snapshot, 1 if not, 2 for faulty
 settings, 3 if another task did not end.
@@ -10,7 +10,6 @@ import argparse
 from datetime import UTC, datetime
 
 from voicebot.archive import backup, recordings
-from voicebot.archive.rsync import Place
 from voicebot.commands import task
 from voicebot.commands.task import Bar, Done
 from voicebot.config import Settings
@@ -19,7 +18,9 @@ from voicebot.config import Settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this command on *parser*."""
     parser.add_argument(
-        "target", nargs="?", help="a folder, or [user@]host:path by SSH (default: BACKUP_TARGET)"
+        "target",
+        nargs="?",
+        help="a folder, [user@]host:path by SSH, or restic:REPOSITORY (default: BACKUP_TARGET)",
     )
     parser.add_argument(
         "--without-journal", action="store_true", help="for a journal that is not in SQLite"
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _backup(args: argparse.Namespace, settings: Settings) -> Done:
-    place = Place(args.target or settings.backup_target)
+    place = task.place_of(settings, args.target)
     with recordings.exclusive(
         settings.recordings_dir, "backup", wait=task.WAIT, waiting=task.waiting
     ) as work:

@@ -17,7 +17,6 @@ from voicebot import script_file
 from voicebot.archive import ArchiveError, erasure, recordings
 from voicebot.archive.erasure import Number, Person
 from voicebot.archive.records import Records
-from voicebot.archive.rsync import Place
 from voicebot.commands import task
 from voicebot.commands.listing import local
 from voicebot.commands.machine import Machine, running_calls
@@ -103,7 +102,7 @@ def _tell_of_backups(person: Person, settings: Settings) -> None:
         print("backups: BACKUP_TARGET is not set; if there are any, they are not looked at")
         return
     try:
-        place = Place(settings.backup_target)
+        place = task.place_of(settings)
         snapshots = place.snapshots()
     except ArchiveError as error:
         print(f"backups: cannot be asked: {error}")

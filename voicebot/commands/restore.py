@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from voicebot.archive import ArchiveError, recordings, restore
-from voicebot.archive.rsync import Place, Snapshot
+from voicebot.archive.place import Place, Snapshot
 from voicebot.commands import task
 from voicebot.commands.machine import Machine, running_calls
 from voicebot.commands.task import Bar, Done
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _restore(args: argparse.Namespace, settings: Settings) -> Done:
-    place = Place(args.source or settings.backup_target)
+    place = task.place_of(settings, args.source)
     if args.list:
         for one in place.snapshots():
             print(one.name if one.complete else f"{one.name}  cut off")

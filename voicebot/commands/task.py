@@ -21,7 +21,10 @@ from typing import Any, TextIO, TypeVar
 import uvloop
 
 from voicebot import config
-from voicebot.archive import ArchiveError, BusyError
+from voicebot.archive import ArchiveError, BusyError, restic
+from voicebot.archive.place import Place
+from voicebot.archive.restic import ResticPlace
+from voicebot.archive.rsync import RsyncPlace
 from voicebot.archive.snapshot import Data
 from voicebot.commands.settings import saved
 from voicebot.config import Settings
@@ -33,6 +36,8 @@ from voicebot.workers.pool import WorkerError
 
 WAIT = 2 * 3600.0
 """Seconds that a task waits for another one: a night's conversion can take as long."""
+TOLD_EACH = 300.0
+"""Seconds between two lines of progress in a log."""
 _BAR = 24  #: characters
 _FAILED, _WRONG_SETTINGS, _BUSY, _INTERRUPTED = 1, 2, 3, 130
 T = TypeVar("T")
@@ -99,26 +104,38 @@ def data_of(settings: Settings) -> Data:
     )
 
 
+def place_of(settings: Settings, target: str | None = None) -> Place:
+    """Where backups are: *target*, or what the settings say. Raises ArchiveError."""
+    target = target or settings.backup_target
+    if not target.startswith(restic.PREFIX):
+        return RsyncPlace(target)
+    access = (settings.backup_access_key, settings.backup_secret_key)
+    return ResticPlace(target, settings.backup_key, access, settings.cache_dir / "restic")
+
+
 class Bar:
-    """How far a task has come: one line that changes, on a terminal only."""
+    """How far a task has come: one line that changes on a terminal, else one now and then."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = sys.stderr if out is None else out
         self._live = self._out.isatty()
-        self._started = time.monotonic()
+        self._started = self._told = time.monotonic()
 
     def show(self, what: str, done: int, total: int) -> None:
         """Draw it; gone again when everything is done."""
-        if not self._live:
-            return
         if done >= total:
             self.clear()
             return
-        filled = _BAR * done // total
-        bar = "█" * filled + "░" * (_BAR - filled)
-        left = (time.monotonic() - self._started) / done * (total - done) if done else None
-        rest = "" if left is None else f", {left:.0f} s left"
-        print(f"\r\x1b[K{bar} {what} {done}/{total}{rest}", end="", file=self._out, flush=True)
+        now = time.monotonic()
+        left = (now - self._started) / done * (total - done) if done else None
+        line = f"{what} {done}/{total}" + ("" if left is None else f", {left:.0f} s left")
+        if self._live:
+            filled = _BAR * done // total
+            bar = "█" * filled + "░" * (_BAR - filled)
+            print(f"\r\x1b[K{bar} {line}", end="", file=self._out, flush=True)
+        elif now - self._told >= TOLD_EACH:
+            self._told = now
+            print(line, file=self._out, flush=True)
 
     def clear(self) -> None:
         """Make room for a line."""

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -16,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.archive import MARIE, NOW, PIERRE, House, call_id, voicebot
+from tests.support.archive import MARIE, NOW, PIERRE, House, call_id, contents, destroy, voicebot
 from voicebot import config
 from voicebot.archive import backup, recordings, snapshot
-from voicebot.archive.rsync import Place
+from voicebot.archive.rsync import RsyncPlace
 from voicebot.commands.settings import saved
 from voicebot.commands.task import data_of
 from voicebot.journal import CallStarted, Journal
@@ -34,27 +33,11 @@ def snapshots(house: House) -> list[str]:
     return sorted(path.name for path in house.backups.iterdir())
 
 
-def contents(house: House) -> dict[str, bytes]:
-    """Every recording, and every row of the journal."""
-    found = {
-        name: (house.recordings / name).read_bytes() for name in house.files() if name[0] != "."
-    }
-    with closing(sqlite3.connect(house.journal_file)) as journal:
-        found["journal"] = "\n".join(journal.iterdump()).encode()
-    return found
-
-
-def destroy(house: House) -> None:
-    shutil.rmtree(house.recordings)
-    for file in house.root.glob("journal.db*"):
-        file.unlink()
-
-
 def backed_up_at(house: House, moment: datetime, days: int = 30) -> backup.Saved:
     """A backup at a time of our choice."""
     with recordings.exclusive(house.recordings, "backup") as work:
         return backup.run(
-            Place(str(house.backups)), data_of(config.load()), work, days=days, journal=True,
+            RsyncPlace(str(house.backups)), data_of(config.load()), work, days=days, journal=True,
             now=moment, progress=lambda what, done, total: None,
         )  # fmt: skip
 
@@ -309,7 +292,7 @@ def test_killed_at_any_moment_a_backup_leaves_nothing_that_would_be_restored(
 
     assert contents(house) == before
     assert voicebot("backup", str(house.backups)) == 0
-    whole = [one for one in Place(str(house.backups)).snapshots() if one.complete]
+    whole = [one for one in RsyncPlace(str(house.backups)).snapshots() if one.complete]
     assert snapshots(house) == [one.name for one in whole], "what was cut off has been removed"
     for one in whole:
         assert voicebot("restore", str(house.backups), "--check", "--snapshot", one.name) == 0

@@ -18,7 +18,7 @@ from tests.support.archive import MARIE, NOW, PIERRE, House, call_id, voicebot
 from voicebot import script_file
 from voicebot.archive import ArchiveError, recordings
 from voicebot.archive.erasure import Number, holding
-from voicebot.archive.rsync import Snapshot
+from voicebot.archive.place import Snapshot
 from voicebot.commands import forget
 from voicebot.journal import CallStarted, Journal
 from voicebot.journal.reader import JournalReader

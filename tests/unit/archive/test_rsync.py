@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from voicebot.archive import ArchiveError
-from voicebot.archive.rsync import MANIFEST, Place, Snapshot, name_for
+from voicebot.archive.place import MANIFEST, Snapshot, name_for
+from voicebot.archive.rsync import RsyncPlace
 
 FIRST, SECOND = "2026-03-14T040000Z", "2026-03-15T040000Z"
 
@@ -29,23 +30,25 @@ SSH_CLIENT="127.0.0.1 1 2" SSH_ORIGINAL_COMMAND="$*" exec rrsync "${0%/*}/all ba
 
 
 @pytest.fixture(params=["local", "ssh", "relative", "restricted"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> RsyncPlace:
     """A place that does not exist yet, with a space in its name."""
     root = tmp_path / "all backups"
     if request.param == "local":
         monkeypatch.delenv("RSYNC_RSH", raising=False)
-        return Place(str(root))
+        return RsyncPlace(str(root))
     ssh = tmp_path / "ssh"
     ssh.write_text(RESTRICTED if request.param == "restricted" else SSH)
     ssh.chmod(0o755)
     monkeypatch.setenv("RSYNC_RSH", str(ssh))
     if request.param == "relative":
         monkeypatch.chdir(tmp_path)  # where the account of the other host begins
-        return Place("backup@vault:all backups")
+        return RsyncPlace("backup@vault:all backups")
     if request.param == "restricted":
         root.mkdir()
-        return Place("backup@vault:/")
-    return Place(f"backup@vault:{root}")
+        return RsyncPlace("backup@vault:/")
+    return RsyncPlace(f"backup@vault:{root}")
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def inode(tmp_path: Path, snapshot: str) -> int:
 
 
 def test_a_snapshot_counts_once_its_manifest_has_come(
-    place: Place, files: Path, tmp_path: Path
+    place: RsyncPlace, files: Path, tmp_path: Path
 ) -> None:
     assert place.snapshots() == []
     place.put(files, ["day/été.wav"], f"{FIRST}/sounds")
@@ -75,7 +78,7 @@ def test_a_snapshot_counts_once_its_manifest_has_come(
         assert set((tmp_path / "ssh.hosts").read_text().split()) == {"vault"}
 
 
-def test_what_has_not_changed_is_shared(place: Place, files: Path, tmp_path: Path) -> None:
+def test_what_has_not_changed_is_shared(place: RsyncPlace, files: Path, tmp_path: Path) -> None:
     place.put(files, ["day/été.wav"], f"{FIRST}/sounds")
     place.put(files, ["day/été.wav"], f"{SECOND}/sounds", [f"{FIRST}/sounds"])
     assert inode(tmp_path, FIRST) == inode(tmp_path, SECOND)
@@ -86,7 +89,7 @@ def test_what_has_not_changed_is_shared(place: Place, files: Path, tmp_path: Pat
     assert inode(tmp_path, third) != inode(tmp_path, SECOND)
 
 
-def test_a_snapshot_comes_back_and_goes(place: Place, files: Path, tmp_path: Path) -> None:
+def test_a_snapshot_comes_back_and_goes(place: RsyncPlace, files: Path, tmp_path: Path) -> None:
     for name in (FIRST, SECOND):
         place.put(files, ["day/été.wav"], f"{name}/sounds")
         place.put(files, [MANIFEST], name)
@@ -98,7 +101,7 @@ def test_a_snapshot_comes_back_and_goes(place: Place, files: Path, tmp_path: Pat
     names = {str(p.relative_to(tmp_path / "some")) for p in (tmp_path / "some").rglob("*.*")}
     assert names == {f"{FIRST}/{MANIFEST}", f"{SECOND}/{MANIFEST}"}
 
-    place.remove(Snapshot(FIRST, complete=True))
+    place.remove([Snapshot(FIRST, complete=True)])
     assert place.snapshots() == [Snapshot(SECOND, complete=True)]
     assert [path.name for path in (tmp_path / "all backups").iterdir()] == [SECOND]
 
@@ -121,13 +124,13 @@ def test_a_name_tells_when_it_was_taken() -> None:
 )
 def test_a_target_that_cannot_be_is_refused(target: str, says: str) -> None:
     with pytest.raises(ArchiveError, match=says):
-        Place(target)
+        RsyncPlace(target)
 
 
 def test_a_colon_behind_a_slash_is_no_host() -> None:
-    assert not Place("/srv/a:b").remote
-    assert not Place("./a:b").remote
-    assert Place("vault:backups").remote
+    assert not RsyncPlace("/srv/a:b").remote
+    assert not RsyncPlace("./a:b").remote
+    assert RsyncPlace("vault:backups").remote
 
 
 def test_a_host_that_does_not_answer_is_named_with_what_to_try(
@@ -135,10 +138,10 @@ def test_a_host_that_does_not_answer_is_named_with_what_to_try(
 ) -> None:
     monkeypatch.setenv("RSYNC_RSH", "false")
     with pytest.raises(ArchiveError, match=r"vault:/b: rsync failed .*`ssh .* vault true` must"):
-        Place("vault:/b").put(files, [MANIFEST], FIRST)
+        RsyncPlace("vault:/b").put(files, [MANIFEST], FIRST)
 
 
-def test_without_rsync_it_says_so(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_rsync_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ArchiveError, match="apt-get install rsync"):
-        Place("/srv/b").snapshots()
+        RsyncPlace("/srv/b").snapshots()
