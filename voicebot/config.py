@@ -261,6 +261,10 @@ class Settings:
     # -- files
     cache_dir: Path = _setting(  # noqa: RUF009 -- a field()
         "CACHE_DIR", "var/cache", _path, "path", "Rendered prompts.", group="files")  # fmt: skip
+    recorded_prompts: Path | None = _setting(  # noqa: RUF009 -- a field()
+        "RECORDED_PROMPTS", "", _optional_path, "path",
+        "Folder of sentences that a person has recorded, and its prompts.yaml. They take the place "
+        "of the voice's.", group="files")  # fmt: skip
     recordings_dir: Path = _setting(  # noqa: RUF009 -- a field()
         "RECORDINGS_DIR", "var/recordings", _path, "path", "One stereo file a call.",
         group="files")  # fmt: skip

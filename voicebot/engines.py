@@ -22,7 +22,7 @@ from voicebot.clouds import Clouds
 from voicebot.config import Settings
 from voicebot.dialogue.script import Script
 from voicebot.learned import Learned, Privacy
-from voicebot.prompts import PromptCache
+from voicebot.prompts import PromptCache, recorded_in
 from voicebot.providers import local_stt, local_tts
 from voicebot.providers.interfaces import (
     LanguageModel,
@@ -223,8 +223,15 @@ def _prompt_voices(
     embedded: _Embedded | None,
     pool: WorkerPool,
 ) -> list[PromptVoice]:
+    spoken_by_people = recorded_in(settings.recorded_prompts)
+
     def cache(voice: TextToSpeech) -> PromptCache:
-        return PromptCache(settings.cache_dir, voice.voice, shipped=settings.prompts_dir)
+        return PromptCache(
+            settings.cache_dir,
+            voice.voice,
+            shipped=settings.prompts_dir,
+            recorded=spoken_by_people,
+        )
 
     voices = [PromptVoice(voice, cache(voice), CLOUD_PROMPTS_AT_ONCE) for voice in clouds]
     if embedded is not None:

@@ -18,16 +18,18 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+import yaml
 
 from voicebot.audio.pcm import SAMPLE_WIDTH, seconds
 from voicebot.providers.interfaces import TextToSpeech
 from voicebot.studio import Studio
+from voicebot.workers.pool import WorkerError
 
 log = structlog.get_logger(__name__)
 
@@ -62,10 +64,20 @@ class PromptCache:
     """The rendered sentences of one voice. Everything but ``get`` may touch the disk.
 
     *shipped* is a second directory of such files, which is only read: what an image brings.
+    *recorded* are sound files of sentences that a person has spoken (see :func:`recorded_in`): they
+    take the place of the voice's.
     """
 
-    def __init__(self, directory: Path, voice: str, *, shipped: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        voice: str,
+        *,
+        shipped: Path | None = None,
+        recorded: Mapping[str, bytes] | None = None,
+    ) -> None:
         self._directory = directory
+        self._recorded = recorded or {}
         self._shipped = shipped
         self._voice = voice
         self._audio: dict[str, bytes] = {}
@@ -111,11 +123,7 @@ class PromptCache:
             nonlocal done
             async with free:
                 started = time.perf_counter()
-                spoken = self._read(self._directory, text, _UNLEVELLED)
-                if spoken is None or studio is None:
-                    audio = await say(tts, text, studio)
-                else:
-                    audio = await studio.level(spoken)
+                audio = await self._make(tts, text, studio)
                 self._write(text, audio)
             self._audio[text] = audio
             done += 1
@@ -129,6 +137,20 @@ class PromptCache:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _make(self, tts: TextToSpeech, text: str, studio: Studio | None) -> bytes:
+        if text in self._recorded:
+            assert studio is not None, "recordings need one"
+            try:
+                return await studio.clip(self._recorded[text])
+            except WorkerError as error:
+                raise PromptError(
+                    f"the recording of {text!r} cannot be used: {error} (RECORDED_PROMPTS)"
+                ) from error
+        spoken = self._read(self._directory, text, _UNLEVELLED)
+        if spoken is None or studio is None:
+            return await say(tts, text, studio)
+        return await studio.level(spoken)
 
     async def add(self, text: str, audio: bytes) -> None:
         """Keep *audio* of *text* beside calls: the disk is a thread's. Raises PromptError."""
@@ -184,7 +206,10 @@ class PromptCache:
         return self._directory / f"{self._key(text)}.slin"
 
     def _key(self, text: str, form: int = FORMAT) -> str:
-        made_of = json.dumps([form, self._voice, text], ensure_ascii=False)
+        by: str = self._voice
+        if text in self._recorded:
+            by = f"recorded {hashlib.sha256(self._recorded[text]).hexdigest()}"
+        made_of = json.dumps([form, by, text], ensure_ascii=False)
         return hashlib.sha256(made_of.encode()).hexdigest()[:32]
 
     def _read(self, directory: Path, text: str, form: int = FORMAT) -> bytes | None:
@@ -216,6 +241,28 @@ class PromptCache:
             _replace(path.with_suffix(".json"), json.dumps(note, ensure_ascii=False).encode())
         except OSError as error:
             raise PromptError(f"{path}: cannot be written: {error.strerror} (CACHE_DIR)") from error
+
+
+def recorded_in(folder: Path | None) -> dict[str, bytes]:
+    """Sentences that a person has recorded, and their sound files: ``prompts.yaml`` in *folder* has
+    a line ``sentence: file`` for each. None for no folder. Raises PromptError."""
+    if folder is None:
+        return {}
+    index = folder / "prompts.yaml"
+    try:
+        listed = yaml.safe_load(index.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PromptError(f"{index}: {error.strerror} (RECORDED_PROMPTS)") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PromptError(f"{index}: is no YAML: {error}") from error
+    if not isinstance(listed, dict) or not all(
+        isinstance(part, str) for pair in listed.items() for part in pair
+    ):
+        raise PromptError(f'{index}: must have lines like: "Bonjour.": welcome.mp3')
+    try:
+        return {text: (folder / name).read_bytes() for text, name in listed.items()}
+    except OSError as error:
+        raise PromptError(f"{error.filename}: {error.strerror} (named in {index})") from error
 
 
 async def say(tts: TextToSpeech, text: str, studio: Studio | None = None) -> bytes:

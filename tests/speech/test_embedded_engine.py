@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from tests.speech.conftest import Engines
+from voicebot import config
 from voicebot.audio import alaw
+from voicebot.audio.loudness import TARGET, integrated
 from voicebot.audio.pcm import BYTES_PER_SECOND, FRAME_BYTES, silence
 from voicebot.dialogue.numbers import find_phone
 from voicebot.dialogue.words import tokens
 from voicebot.models import ModelPaths
+from voicebot.prompts import PromptCache
 from voicebot.providers.finishing import LEVEL_DBFS, PEAK, active_level
 from voicebot.providers.interfaces import Expectation, ProviderError, Transcript
 from voicebot.providers.vocabulary import Vocabulary
@@ -213,3 +216,14 @@ def test_prompt_text_becomes_the_tokens_of_the_published_tokenizer(
     assert vocabulary.decode(encoded) == text.strip()
     assert vocabulary.single("Oui") == 14005
     assert vocabulary.single("technicien") is None
+
+
+def test_every_prompt_is_equally_loud(engines: Engines) -> None:
+    """As they lie in the cache that set-up has made: what callers hear."""
+    settings = config.load()
+    texts = engines.script.fixed_texts()
+    cache = PromptCache(settings.cache_dir, engines.tts.voice)
+    assert cache.load(texts) == [], "scripts/setup renders them"
+    for text in texts:
+        samples = np.frombuffer(cache.get(text) or b"", "<i2") / 32768
+        assert integrated(samples) == pytest.approx(TARGET, abs=1.0), text

@@ -10,9 +10,10 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from voicebot.prompts import PromptCache, PromptError, Rendered
+from voicebot.prompts import PromptCache, PromptError, Rendered, recorded_in
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.studio import Studio
+from voicebot.workers.pool import WorkerError
 
 HELLO, BYE = "Bonjour.", "Au revoir !"
 
@@ -100,6 +101,61 @@ def test_what_a_studio_returns_is_kept_and_what_was_spoken_before_is_not_spoken_
 
 def old_key(key: Callable[..., str]) -> Callable[..., str]:
     return lambda self, text, form=1: key(self, text, 1)
+
+
+class Recorder(Louder):
+    def __init__(self) -> None:
+        self.clips: list[bytes] = []
+
+    async def clip(self, data: bytes) -> bytes:
+        self.clips.append(data)
+        if data == b"no sound":
+            raise WorkerError("clip: ClipError")
+        return data * 400
+
+
+def folder(tmp_path: Path, **files: bytes) -> Path:
+    """A folder of recordings in which HELLO is ``hello.mp3``."""
+    directory = tmp_path / "recorded"
+    directory.mkdir(exist_ok=True)
+    (directory / "prompts.yaml").write_text(f'"{HELLO}": hello.mp3\n')
+    for name, data in files.items():
+        (directory / f"{name}.mp3").write_bytes(data)
+    return directory
+
+
+def test_what_a_person_has_recorded_takes_the_place_of_the_voice(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    for number, recording in enumerate((b"sound", b"sound", b"other")):
+        recorded = recorded_in(folder(tmp_path, hello=recording))
+        cache, voice, studio = PromptCache(kept, "v", recorded=recorded), Voice(), Recorder()
+        asyncio.run(cache.render(voice, [HELLO, BYE], studio=cast(Studio, studio)))
+        assert cache.get(HELLO) == recording * 400
+        assert voice.said == ([BYE] if number == 0 else [])
+        assert studio.clips == ([] if number == 1 else [recording]), "again when it has changed"
+    without = PromptCache(kept, "v")
+    assert without.load([HELLO, BYE]) == [HELLO]
+
+
+def test_a_recording_that_is_no_sound_is_named(tmp_path: Path) -> None:
+    recorded = recorded_in(folder(tmp_path, hello=b"no sound"))
+    cache = PromptCache(tmp_path / "kept", "v", recorded=recorded)
+    with pytest.raises(PromptError, match=r"'Bonjour.'.*RECORDED_PROMPTS"):
+        asyncio.run(cache.render(Voice(), [HELLO], studio=cast(Studio, Recorder())))
+
+
+@pytest.mark.parametrize(
+    ("index", "says"),
+    [(None, "No such file"), ("a: [", "no YAML"), ("- a", "lines like"), ("a: 1", "lines like"),
+     ("a: gone.mp3", "gone.mp3: No such file")],
+)  # fmt: skip
+def test_a_folder_of_recordings_that_cannot_be_used_is_named(
+    tmp_path: Path, index: str | None, says: str
+) -> None:
+    if index is not None:
+        (tmp_path / "prompts.yaml").write_text(index)
+    with pytest.raises(PromptError, match=says):
+        recorded_in(tmp_path)
 
 
 def test_files_that_no_start_has_used_for_long_go(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
 def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
     from voicebot import chains, script_file  # here, as above
     from voicebot.dialogue.script import ScriptError
-    from voicebot.prompts import PromptCache
+    from voicebot.prompts import PromptCache, PromptError, recorded_in
     from voicebot.providers import fallback, local_tts
 
     try:
@@ -288,7 +288,19 @@ def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
     clouds = chains.prompt_voices(settings, fallback.today())
     identity = chains.voice_identity(settings, clouds[0]) if clouds else local_tts.identity(voice)
     texts = script.fixed_texts()
-    missing = PromptCache(settings.cache_dir, identity, shipped=settings.prompts_dir).load(texts)
+    try:
+        recorded = recorded_in(settings.recorded_prompts)
+    except PromptError as error:
+        yield fault(str(error), "mend it, or empty RECORDED_PROMPTS")
+        return
+    for text in recorded.keys() - set(texts):
+        yield warning(
+            f"RECORDED_PROMPTS: the script does not say {text!r}",
+            "write it in prompts.yaml exactly as the script does, a sentence a line",
+        )
+    missing = PromptCache(
+        settings.cache_dir, identity, shipped=settings.prompts_dir, recorded=recorded
+    ).load(texts)
     if missing:
         yield warning(
             f"prompts in {settings.cache_dir}: {len(missing)} of {len(texts)} are not rendered",

@@ -19,7 +19,7 @@ from voicebot import config, models, script_file
 from voicebot.audio.pcm import seconds
 from voicebot.config import Settings
 from voicebot.dialogue.script import Script, ScriptError
-from voicebot.prompts import PromptCache, PromptError, Rendered
+from voicebot.prompts import PromptCache, PromptError, Rendered, recorded_in
 from voicebot.providers import local_tts
 from voicebot.providers.interfaces import ProviderError
 from voicebot.studio import Studio
@@ -68,9 +68,18 @@ def _voice(paths: models.ModelPaths, script: Script) -> Voice:
     )
 
 
+def _cache(settings: Settings, voice: Voice) -> PromptCache:
+    return PromptCache(
+        settings.cache_dir,
+        local_tts.identity(voice),
+        shipped=settings.prompts_dir,
+        recorded=recorded_in(settings.recorded_prompts),
+    )
+
+
 def _check(settings: Settings, script: Script) -> int:
     voice = _voice(models.paths(settings.models_dir), script)
-    cache = PromptCache(settings.cache_dir, local_tts.identity(voice), shipped=settings.prompts_dir)
+    cache = _cache(settings, voice)
     texts = script.fixed_texts()
     missing = cache.load(texts)
     for text in missing:
@@ -84,7 +93,7 @@ def _check(settings: Settings, script: Script) -> int:
 
 def _render(settings: Settings, script: Script, args: argparse.Namespace) -> int:
     voice = _voice(models.ensure(settings.models_dir), script)
-    cache = PromptCache(settings.cache_dir, local_tts.identity(voice), shipped=settings.prompts_dir)
+    cache = _cache(settings, voice)
     texts = script.fixed_texts()
     missing = cache.load(texts)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""``systemd/voicebot.cron``: each line is run as cron would, with the folders of a test."""
+"""``cron/voicebot``: each line is run as cron would, with the folders of a test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.support.archive import House
 
 ROOT = Path(__file__).parents[3]
-TEXT = (ROOT / "systemd" / "voicebot.cron").read_text()
+TEXT = (ROOT / "cron" / "voicebot").read_text()
 LINES = [line for line in TEXT.splitlines() if re.match(r"\d", line)]
 VARIABLES = dict(re.findall(r"^([A-Z_]+)=\"?([^\"\n]*)\"?$", TEXT, flags=re.M))
 
