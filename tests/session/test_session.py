@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import wave
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.support.call_stage import (
     ScriptedStt,
     ScriptedTts,
 )
+from voicebot import script_file
 from voicebot.audio import pcm
 from voicebot.audiosocket.protocol import RemoteProtocolError
 from voicebot.call.recorder import Recorder
@@ -24,6 +27,7 @@ from voicebot.call.traffic import new_probe_id
 from voicebot.call.transport import PeerStalledError
 from voicebot.dialogue.answering import Answering
 from voicebot.dialogue.commands import Next
+from voicebot.learned import Learned, Privacy
 from voicebot.providers.interfaces import Expectation
 from voicebot.telemetry.metrics import Metrics
 
@@ -79,6 +83,32 @@ def test_the_reference_scenario() -> None:
         (ended,) = stage.journal.ended
         assert (ended.caller_name, ended.caller_number) == ("Pierre Dupont", "0612345678")
         assert (ended.turns, ended.ended_by, ended.reason) == (4, "bot", "internet")
+
+    virtual_time.run(story())
+
+
+class Learner:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, list[str]]] = []
+
+    def spoken(self, text: str, call_id: str, about_caller: Iterable[str]) -> None:
+        self.told.append((text, call_id, list(about_caller)))
+
+
+def test_what_was_no_prompt_is_told_to_the_learner_with_what_is_known_of_the_caller() -> None:
+    async def story() -> None:
+        learner = Learner()
+        words = ["Un problème avec mon internet.", "Pierre Dupont, 06 12 34 56 78.", "Oui."]
+        stage = CallStage(ScriptedStt(words), learned=cast(Learned, learner))
+        await stage.start()
+        for _ in range(3):
+            await stage.answer()
+        (said,) = stage.tts.made
+        (told,) = learner.told
+        assert told == (said, str(stage.session.call_id), ["Pierre Dupont", "0612345678"])
+        assert not Privacy(script_file.load()).allows(said, told[2])
 
     virtual_time.run(story())
 

@@ -20,6 +20,7 @@ from voicebot.call.recorder import Recorder
 from voicebot.call.session import CallSession, Ended, Services
 from voicebot.dialogue.slots import Limits
 from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord
+from voicebot.learned import Learned
 from voicebot.providers.instrumented import InstrumentedSpeechToText, InstrumentedTextToSpeech
 from voicebot.providers.interfaces import (
     Expectation,
@@ -185,6 +186,7 @@ class CallStage:
         tracing: Tracing = OFF,
         metrics: Metrics | None = None,
         measured: bool = False,
+        learned: Learned | None = None,
     ) -> None:
         """*measured*: the providers are wrapped as the service wraps them."""
         self.loop = asyncio.get_running_loop()
@@ -211,6 +213,7 @@ class CallStage:
             technician_available=lambda: technician,
             currency="USD",
             tracing=tracing,
+            learned=learned,
         )
         self.session = CallSession(
             call_id or uuid.uuid4(),
