@@ -1,10 +1,11 @@
 """Recordings: one stereo WAV for each call, caller left, bot right, safe against any crash.
 
-The event loop only collects references to frames and hands over five at a time (100 ms); one
+The event loop only collects references to frames and hands over four at a time (80 ms); one
 thread does all the file work. What that guarantees:
 
-* The process is killed at any instant: at most the last 100 ms of each call are lost, plus what
-  the thread had not got to. Written bytes are in the kernel's page cache, which outlives us.
+* The process is killed at any instant: at most the last 100 ms of each call are lost, if the thread
+  gets its turn within 20 ms; else what it had not got to. Written bytes are in the kernel's page
+  cache, which outlives us.
 * A file is readable at any instant: its header has the sizes a stream has (all ones), which
   ffmpeg and most players take as "until the end". :func:`recover` puts the right sizes in.
 * The machine loses power: what the kernel had not written back yet (tens of seconds) is lost. A
@@ -39,9 +40,9 @@ from voicebot.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-BATCH_FRAMES: Final = 5
+BATCH_FRAMES: Final = 4
 """Frames handed over at once: what a kill may cost, against the cost for each frame."""
-CAPACITY: Final = 4_000
+CAPACITY: Final = 5_000
 """Batches in the queue, of all calls together: 20 s of 20 calls, 13 MB. A new one is dropped and
 counted at the bound; the gap is silence in the file, so both sides stay in time."""
 HEADER_BYTES: Final = 44
