@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cloud.conftest import Stand
+from tests.support.waiting import until
 from voicebot.audio.pcm import seconds
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.providers.interfaces import Stage
@@ -69,7 +70,7 @@ def test_a_sentence_cut_short_costs_what_was_made_of_it(play: Play) -> None:
         stand.call()
         await stand.emulator.inject(Fault(Service.SPEECH, Kind.SLOW))
         task = asyncio.create_task(stand.hear("Un, deux, trois. " * 20))
-        await asyncio.sleep(0.8)
+        await until(lambda: stand.used("openai", Unit.SPEECH_SECONDS) > 0, 10, "some audio")
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         made = stand.used("openai", Unit.SPEECH_SECONDS)
