@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.emulator.stream import Stream
@@ -192,6 +192,7 @@ def test_options_that_the_service_refuses_are_refused(
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
+@example(671)  # a Finalize between the first sound and the moment that it counts as speech
 def test_whatever_comes_every_result_is_in_order_and_every_word_is_sent_once(seed: int) -> None:
     chance = random.Random(seed)
     call = stream(interim_results="true", endpointing="300", vad_events="true")

@@ -76,6 +76,8 @@ class ListenV1(Listening):
         self._began: float | None = None
         self._results: list[_Result] = []
         self._closing: _Result | None = None
+        self._finalized = 0.0
+        """Stream time up to which a Finalize was answered; no later result begins before it."""
         self._emitted = 0  # words of the utterance that were sent as final
         self._part_at = 0.0
         self._interim: tuple[Question, float] | None = None  # asked, and at what time
@@ -89,7 +91,7 @@ class ListenV1(Listening):
     def step(self, now: float, *, sound: bool) -> None:
         ear, options = self.ear, self._options
         if ear.began is not None and self._began is None:
-            self._begin(ear.began)
+            self._begin(max(ear.began, self._finalized))
         if self._began is None:
             return
         if sound and self._closing is not None:
@@ -240,6 +242,7 @@ class ListenV1(Listening):
             self._complain(f"Could not deserialize last text message: unknown type {kind!r}.", raw)
 
     def _finalize(self, now: float, *, from_finalize: bool) -> None:
+        self._finalized = self.ear.position
         if self._began is not None:
             if self._closing is None:
                 self._closing = self._expect(now, hold=0.0)
