@@ -52,7 +52,12 @@ VARIABLES = {
         {"name": "office", "addresses": [TECHNICIAN], "contact": f"sip:{TECHNICIAN}:5060"},
     ],
     "asterisk_technicians": ["600@office"],
-    "voicebot_settings": {"TECHNICIANS": "always"},
+    # The caller of the upgrade says nothing until the playbook comes to the restart.
+    "voicebot_settings": {
+        "TECHNICIANS": "always",
+        "SILENCE_WARNING_TIMEOUT": 60,
+        "SILENCE_HANGUP_TIMEOUT": 120,
+    },
     "backup_target": "/srv/backup",
     "verify_probe": False,  # its calls would be counted among the tests'
 }
