@@ -20,7 +20,7 @@ PLAYBOOK = test -d $(INVENTORY) || { echo "there is no $(INVENTORY): copy ansibl
 or name yours: INVENTORY=…" >&2; exit 2; }; \
 	cd ansible && exec ../$(BIN)/ansible-playbook -i $(abspath $(INVENTORY))
 
-.PHONY: help setup demo serve call prompts doctor test test-appliance test-drills drill test-fast lint format bench kills docs dashboards lock clean bundle deploy verify rollback uninstall
+.PHONY: help setup demo serve call prompts doctor down up images test test-docker test-appliance test-drills drill test-fast lint format bench kills docs dashboards lock clean bundle deploy verify rollback uninstall
 
 help: ## this list
 	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
@@ -44,6 +44,15 @@ call: ## one simulated customer calls the running service (SCENARIO=internet-res
 doctor: ## is this machine ready? what is wrong, and what to do
 	@scripts/setup demo
 	@$(BIN)/voicebot doctor $(ARGS)
+
+images: ## build the images of the voicebot and of Asterisk (needs Docker)
+	@scripts/build-images $(ARGS)
+
+up: ## the whole appliance on this machine, in containers; says how to call it
+	@scripts/appliance up
+
+down: ## stop it; recordings and journal stay
+	@scripts/appliance down
 
 prompts: ## render what the bot says into the prompt cache
 	@scripts/setup demo
@@ -78,7 +87,11 @@ test: ## all tests, with real speech and a real Asterisk
 	@scripts/setup test
 	@scripts/get-asterisk
 	@scripts/get-prometheus
-	@$(BIN)/pytest -m "not appliance and not drill" $(ARGS)
+	@$(BIN)/pytest -m "not appliance and not docker and not drill" $(ARGS)
+
+test-docker: ## the images in a Docker engine of their own: called, attacked, restarted (needs root)
+	@scripts/setup docker
+	@scripts/test-docker $(ARGS)
 
 test-appliance: ## a fresh host in a machine of its own, set up by Ansible (needs root)
 	@scripts/setup appliance
@@ -87,7 +100,7 @@ test-appliance: ## a fresh host in a machine of its own, set up by Ansible (need
 
 test-fast: ## the tests that need neither models nor Asterisk nor a running service
 	@scripts/setup lint
-	@$(BIN)/pytest -m "not speech and not asterisk and not service and not appliance and not promtool and not drill" $(ARGS)
+	@$(BIN)/pytest -m "not speech and not asterisk and not service and not appliance and not docker and not promtool and not drill" $(ARGS)
 
 test-drills: ## each fault of `make drill`, with short windows (a quarter of an hour)
 	@scripts/setup test

@@ -107,7 +107,7 @@ def compose(name: str, flags: Mapping[str, Any]) -> str:
     """The service *name* of a compose file, without what belongs to compose alone."""
     service = {
         "image": _with_default(flags["image"]),
-        "container_name": f"${{COMPOSE_PROJECT_NAME:-voicebot}}-{name}",
+        "container_name": name,
         "network_mode": flags["network"],
         "ipc": flags["ipc"],
         "init": flags["init"],
@@ -129,19 +129,21 @@ def compose(name: str, flags: Mapping[str, Any]) -> str:
         "logging": {"driver": flags["log_driver"], "options": flags["log_opts"]},
         "stop_grace_period": f"{flags['stop_seconds']}s",
     }
-    text = yaml.safe_dump({name: service}, sort_keys=False, width=200, default_flow_style=None)
+    text = yaml.dump({name: service}, Dumper=_Indented, sort_keys=False, width=120)
     return "".join(f"  {line}\n" for line in text.splitlines()).rstrip()
 
 
+class _Indented(yaml.SafeDumper):
+    """Lists stand to the right of their key, as in the rest of the file."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
 def _with_default(text: str) -> str:
-    """``${NAME}`` with what a laptop has, where nothing is set."""
-    return text.replace(
-        "${VOICEBOT_IMAGE}", "${VOICEBOT_IMAGE:?run make up}"
-    ).replace(
-        "${ASTERISK_IMAGE}", "${ASTERISK_IMAGE:?run make up}"
-    ).replace(
-        "${VOICEBOT_CPUSET}", "${VOICEBOT_CPUSET:-}"
-    ).replace("${ASTERISK_CPUSET}", "${ASTERISK_CPUSET:-}")  # fmt: skip
+    """``${NAME}`` with what a laptop has, where nothing is set: every core, and no image."""
+    name = text.strip("${}")
+    return f"${{{name}:?run make up}}" if name.endswith("_IMAGE") else f"${{{name}:-}}"
 
 
 def main(form: str, name: str) -> int:

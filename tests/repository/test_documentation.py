@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 OTHER_VARIABLES = {
     "VOICEBOT_ENV_FILE", "VOICEBOT_SECRETS_DIR", "PYTHON", "SCENARIO", "SPEECH", "ARGS",
-    "NOTIFY_SOCKET", "BASE", "ASTERISK_MIRROR",
+    "NOTIFY_SOCKET", "VOICEBOT_SITE", "GRAFANA", "VARIANT", "KEEP", "REVISION", "BASE",
+    "ASTERISK_MIRROR",
 }  # fmt: skip
 OF_DEPLOY_ENV = {"VOICEBOT_IMAGE", "ASTERISK_IMAGE", "VOICEBOT_CPUSET", "ASTERISK_CPUSET"}
 VOICEBOT_ROLE = ROOT / "ansible" / "roles" / "voicebot" / "meta" / "argument_specs.yml"
