@@ -110,7 +110,6 @@ class SipPhone(asyncio.DatagramProtocol):
         name: str,
         *,
         address: str = "127.0.0.1",
-        port: int = 0,
         server: tuple[str, int] | None = None,
         manner: Manner = Manner.ANSWER,
         port: int = 0,
