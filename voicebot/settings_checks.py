@@ -38,7 +38,8 @@ def _chain_faults(settings: Settings) -> list[str]:
     faults = []
     for env, (chain, automatic) in chains.items():
         if not chain and not any(keys[name][1] for name in automatic):
-            needed = " or ".join(keys[name][0] for name in automatic if name != "local")
+            wanted = dict.fromkeys(keys[name][0] for name in automatic if name != "local")
+            needed = " or ".join(wanted)
             faults.append(
                 f"{env}=auto: there is nobody: EMBEDDED_ENGINE=false (the image `cloud` has no "
                 f"offline engine), and no key is set. Set {needed}, or use the image `full`"
