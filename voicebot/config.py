@@ -296,6 +296,10 @@ class Settings:
         "CALLBACKS_DAYS", "180", _integer(0, 36500), "days",
         "It removes older callback requests, done or not. 0 keeps them for ever.",
         group="retention")  # fmt: skip
+    probes_days: int = _setting(
+        "PROBES_DAYS", "7", _integer(0, 36500), "days",
+        "It removes older test calls (`voicebot probe`) whole: at one a minute they are 1,440 a "
+        "day. 0 keeps them for ever.", group="retention")  # fmt: skip
     backup_target: str = _setting(
         "BACKUP_TARGET", "", str, "folder, host:path, restic:…",
         "Where `voicebot backup` keeps its snapshots, for this machine alone. host:path goes by "

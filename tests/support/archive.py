@@ -80,13 +80,14 @@ class House:
         at: datetime = NOW,
         said: str = "Ma box ne marche plus.",
         callback: bool = False,
+        traffic: str = "live",
     ) -> Path:
         """A call that was held: in the journal, and recorded. The path of the recording."""
         recording = self.record(number, at=at)
         name = "Pierre Dupont" if phone == PIERRE else "Marie Martin"
         call = call_id(number)
         journal = Journal(self.journal_url, Metrics())
-        journal.call_started(CallStarted(call_id=call, started_at=at))
+        journal.call_started(CallStarted(call_id=call, started_at=at, traffic=traffic))
         journal.turn_ended(
             TurnRecord(
                 call_id=call, number=1, started_at=at + timedelta(seconds=7), state_from="welcome",

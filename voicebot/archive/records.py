@@ -44,6 +44,8 @@ class Kind(Enum):
     IDENTITIES = "names and numbers"
     CALLBACKS = "callbacks"
     PATHS = "recording paths"
+    PROBES = "test calls"
+    """Whole: one a minute is half a million calls a year, and no customer's."""
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ class Records:
                 ids = list(connection.execute(select(key).where(old).limit(BATCH)).scalars())
                 if not ids:
                     return removed
-                if kind is Kind.CALLBACKS:
+                if kind not in _NOTHING:  # as a whole, with what belongs to it
                     connection.execute(delete(table).where(key.in_(ids)))
                 else:
                     connection.execute(update(table).where(key.in_(ids)).values(_NOTHING[kind]))
@@ -270,6 +272,8 @@ def _old(kind: Kind, before: datetime) -> tuple[Table, ColumnElement[bool]]:
         return turns, (turns.c.started_at < before) & _HAS_TEXT
     if kind is Kind.CALLBACKS:
         return callbacks, callbacks.c.requested_at < before
+    if kind is Kind.PROBES:
+        return calls, (calls.c.started_at < before) & (calls.c.traffic == "probe")
     filled = [calls.c[name].is_not(None) for name in _NOTHING[kind]]
     return calls, (calls.c.started_at < before) & or_(*filled)
 

@@ -1,4 +1,5 @@
-"""What has been kept for long enough goes: recordings, texts, callbacks, each after its own days.
+"""What has been kept for long enough goes: recordings, texts, callbacks, test calls, each after its
+own days.
 
 A name and number stay as long as anything of theirs does, the recording or the words, so that
 whoever asks to be forgotten can be found until then. Logs are journald's (``MaxRetentionSec=``),
@@ -23,6 +24,7 @@ class Limits:
     recordings: int
     transcripts: int
     callbacks: int
+    probes: int
 
     @property
     def identities(self) -> int:
@@ -58,6 +60,7 @@ def run(
         (Kind.TEXTS, limits.transcripts),
         (Kind.IDENTITIES, limits.identities),
         (Kind.CALLBACKS, limits.callbacks),
+        (Kind.PROBES, limits.probes),
     )
     act: Callable[[Kind, datetime], int] = records.count if dry else records.expire
     for kind, days in kinds:

@@ -36,6 +36,7 @@ def _retention(args: argparse.Namespace, settings: Settings) -> Done:
         recordings=settings.recordings_days,
         transcripts=settings.transcripts_days,
         callbacks=settings.callbacks_days,
+        probes=settings.probes_days,
     )
     count = 0
     url = settings.journal_url

@@ -85,10 +85,24 @@ def test_0_days_are_for_ever(
     house: House, days: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recording = house.live(1, at=ago(5000), callback=True)
-    days(recordings=0, transcripts=0, callbacks=0)
+    days(recordings=0, transcripts=0, callbacks=0, probes=0)
     assert voicebot("retention") == 0
-    assert capsys.readouterr().out.count("kept for ever") == 4
+    assert capsys.readouterr().out.count("kept for ever") == 5
     assert recording.exists()
+
+
+def test_test_calls_go_whole_and_customers_stay(
+    house: House, days: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.live(1, at=ago(9))
+    house.live(2, at=ago(9), traffic="probe")
+    house.live(3, at=ago(5), traffic="probe")
+    days(probes=7)
+    assert voicebot("retention") == 0
+    assert "test calls         1 removed, older than 7 days" in capsys.readouterr().out
+    with closing(JournalReader(house.journal_url)) as reader:
+        assert {call["id"] for call in reader.recent(10, probes=True)} == {call_id(1), call_id(3)}
+        assert reader.turns(call_id(2)) == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +112,7 @@ def test_0_days_are_for_ever(
 def test_a_name_stays_as_long_as_there_is_something_to_find_by_it(
     recordings: int, transcripts: int, identities: int
 ) -> None:
-    limits = Limits(recordings=recordings, transcripts=transcripts, callbacks=1)
+    limits = Limits(recordings=recordings, transcripts=transcripts, callbacks=1, probes=1)
     assert limits.identities == identities
 
 
@@ -116,7 +130,7 @@ def test_converted_and_unfinished_recordings(house: House, days: Environment) ->
 def test_what_is_removed_is_gone_from_the_file(house: House) -> None:
     house.live(1, at=ago(50), said="Je m'appelle Barnabé Quelconque.")
     house.live(2, MARIE, at=ago(1))
-    limits = Limits(recordings=10, transcripts=10, callbacks=10)
+    limits = Limits(recordings=10, transcripts=10, callbacks=10, probes=10)
     with closing(sqlite3.connect(house.journal_file)) as service:  # open, as a service has it
         service.execute("SELECT count(*) FROM calls").fetchone()
         with closing(Records(house.journal_url)) as opened:
