@@ -21,7 +21,10 @@ async def test_next_hangup_ends_the_call(asterisk: AsteriskInstance) -> None:
         gone_at = await caller.ended(2)
 
     assert gone_at - sent_at < 1
-    assert bot.asked == [f"/v1/calls/{call.call_id}/next"]
+    (asked,) = bot.asked
+    path, _, linkedid = asked.partition("?linkedid=")
+    assert path == f"/v1/calls/{call.call_id}/next"
+    assert linkedid.startswith("voicebot-"), "what joins our log with Asterisk's"
     assert stage.technician.calls == []
     assert "cause=16" in caller.reason, "a normal clearing"
 
