@@ -40,10 +40,18 @@ TECHNICIAN = "10.99.0.9"  #: a technician's telephone
 STRANGER = "10.99.0.66"  #: somebody of whom the host knows nothing
 OUTSIDE = (TRUNK, ADMIN, TECHNICIAN, STRANGER)
 
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 180.0
 _REBOOT = 133  # nspawn's exit status when the machine inside asked for a reboot
 _CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio")
 _CLONE_NEWNET = 0x40000000
+_WRITABLE_CGROUPS = f"""[Unit]
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+ExecStart=-/bin/sh -c 'cd /sys/fs/cgroup; for c in {" ".join(_CONTROLLERS)}; \
+    do mount -o remount,bind,rw $$c; done'
+"""
 _PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,openssh-server,python3,sudo,ca-certificates,iproute2,netbase,"
     "procps,ifupdown,openssh-sftp-server"
@@ -288,6 +296,12 @@ class FreshHost:
         resolver.write_text(Path("/etc/resolv.conf").read_text())
         for unit in ("systemd-networkd", "systemd-resolved", "systemd-udevd", "networking"):
             (merged / f"etc/systemd/system/{unit}.service").symlink_to("/dev/null")
+        # nspawn mounts the v1 controllers read-only: no container would start with the host.
+        file = merged / "etc/systemd/system/vba-cgroups.service"
+        file.write_text(_WRITABLE_CGROUPS)
+        wanted = file.parent / "sysinit.target.wants"
+        wanted.mkdir(exist_ok=True)
+        (wanted / file.name).symlink_to(f"../{file.name}")
 
     def _make_networks(self) -> None:
         for namespace in (self.name, self.outside):

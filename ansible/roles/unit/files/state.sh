@@ -1,7 +1,7 @@
 #!/bin/sh
 # state.sh UNIT FILE... -- RELOADED_FILE...
 # Prints what has to be done so that UNIT runs with what is on disk: unread (its unit file),
-# stopped, stale (it started before a FILE changed), reload (before a RELOADED_FILE did).
+# failed (systemd has given it up), stopped, stale (it started before a FILE changed), reload (before a RELOADED_FILE did).
 # Works on times, so that a change of an earlier run that was cut off is seen as well.
 set -eu
 unit=$1
@@ -18,6 +18,7 @@ changed_since() { # changed_since SECONDS PATH...: has one of them changed after
 }
 
 [ "$(systemctl show -p NeedDaemonReload --value "$unit")" = no ] || echo unread
+! systemctl is-failed --quiet "$unit" || echo failed
 if ! systemctl is-active --quiet "$unit"; then
     echo stopped
     exit 0
