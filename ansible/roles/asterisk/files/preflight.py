@@ -76,10 +76,15 @@ def held(port: int, kind: socket.SocketKind) -> bool:
     return False
 
 
-ours = subprocess.run(
-    ["systemctl", "is-active", "--quiet", "asterisk.service"], check=False
-).returncode
-if ours != 0:  # ours is not running: whoever has its ports is somebody else
+state = subprocess.run(
+    ["systemctl", "show", "-p", "ActiveState", "--value", "asterisk.service"],
+    stdout=subprocess.PIPE,
+    text=True,
+    check=False,
+).stdout.strip()
+# Ours is not there, nor about to be (a unit that fails again and again is `activating`): whoever
+# has its ports is somebody else.
+if state in ("inactive", "failed", ""):
     for variable, port, kind in (
         ("asterisk_sip_port", site["sip_port"], socket.SOCK_DGRAM),
         ("asterisk_metrics_port", site["metrics_port"], socket.SOCK_STREAM),

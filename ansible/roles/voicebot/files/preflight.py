@@ -44,10 +44,15 @@ for user in pwd.getpwall():
     if user.pw_uid == site["uid"] and user.pw_name != "voicebot":
         print(f"voicebot_uid: {site['uid']} is {user.pw_name!r} on this host already")
 
-ours = subprocess.run(
-    ["systemctl", "is-active", "--quiet", "voicebot.service"], check=False
-).returncode
-if ours != 0:  # ours is not running: whoever has its ports is somebody else
+state = subprocess.run(
+    ["systemctl", "show", "-p", "ActiveState", "--value", "voicebot.service"],
+    stdout=subprocess.PIPE,
+    text=True,
+    check=False,
+).stdout.strip()
+# Ours is not there, nor about to be (a unit that fails again and again is `activating`): whoever
+# has its ports is somebody else.
+if state in ("inactive", "failed", ""):
     for variable, port in site["ports"].items():
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
