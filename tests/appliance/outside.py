@@ -67,6 +67,18 @@ def caller(number: str) -> SipPhone:
     return SipPhone(number, address=TRUNK, server=SIP)
 
 
+async def reachable(host: FreshHost, trunk: str, within: float = 90.0) -> None:
+    """Until Asterisk has seen that the other end of *trunk* is there; it asks each 30 s."""
+    deadline = time.monotonic() + within
+    command = "docker exec asterisk /usr/sbin/asterisk -rx 'pjsip show contacts'"
+    while True:
+        contacts = await asyncio.to_thread(host.ssh, command)
+        if re.search(rf"Contact: +{trunk}/\S+ +\S+ +Avail", contacts):
+            return
+        assert time.monotonic() < deadline, f"{trunk} not reachable within {within:g} s\n{contacts}"
+        await asyncio.sleep(1)
+
+
 async def hold(
     host: FreshHost, number: str, scenario: Scenario, lines: Mapping[str, Line], control_port: int
 ) -> Conversation:

@@ -184,6 +184,7 @@ def test_a_customer_who_wants_a_technician_gets_one(
     async def transfer() -> str:
         technician = SipPhone("600", address=TECHNICIAN, port=5060)
         async with technician, outside.caller("0612345678") as customer:
+            await outside.reachable(host, "office")
             talk = await outside.converse(
                 outside.RemoteAsterisk(host), customer, TRANSFERRED, lines, control_port
             )  # type: ignore[arg-type]
@@ -252,6 +253,7 @@ def test_a_call_outlives_a_restart_and_callers_meanwhile_reach_a_technician(
             outside.caller("0611111111") as customer,
             outside.caller("0622222222") as next_one,
         ):
+            await outside.reachable(host, "office")
             call = await customer.dial("777")
             await asyncio.sleep(2)
             deploying = asyncio.create_task(
