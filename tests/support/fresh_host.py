@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import re
 import shutil
@@ -28,7 +29,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOME = REPOSITORY / "var" / "appliance"
@@ -143,8 +144,14 @@ class FreshHost:
         self._keeper: threading.Thread | None = None
         self._stopping = False
         self._cgroups: list[Path] = []
+        self._lock: TextIO | None = None
 
     def __enter__(self) -> Self:
+        self._lock = Path(f"/run/lock/{self.name}").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise HostError(f"another run has the host {self.name}; wait for it") from error
         try:
             self.start()
         except BaseException:
@@ -159,6 +166,8 @@ class FreshHost:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        if self._lock is not None:
+            self._lock.close()
 
     # -- from outside
 
