@@ -257,7 +257,9 @@ class AsteriskInstance:
         deadline = time.monotonic() + BOOT_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(AsteriskError):
-                if "fully booted" in self.cli("core waitfullybooted"):
+                # The logger is a thread of its own: its last line may come after the answer.
+                booted = "fully booted" in self.cli("core waitfullybooted")
+                if booted and "Asterisk Ready." in self.output():
                     self.boot_output = self.output()
                     return
             time.sleep(0.05)
