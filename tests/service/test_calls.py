@@ -49,7 +49,7 @@ async def test_a_caller_whom_no_technician_answers_comes_back_and_is_called_back
     async with calling(service, call_id) as caller:
         await caller.hears_speech()
         await caller.press("0")
-        assert await caller.line.finished(10) is Outcome.CONTINUES
+        assert await caller.line.finished(30) is Outcome.CONTINUES
         assert await caller.next_step() == "transfer"
         await caller.event("call ended", outcome="transferred")
 
@@ -60,7 +60,7 @@ async def test_a_caller_whom_no_technician_answers_comes_back_and_is_called_back
         await caller.press(f"{NUMBER}#")
         await caller.is_told("C'est bien ça ?")
         await caller.press("1")
-        assert await caller.line.finished(15) is Outcome.CONTINUES
+        assert await caller.line.finished(60) is Outcome.CONTINUES
         assert await caller.next_step() == "hangup"
         await caller.event("call ended", outcome="callback")
 
