@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 import wave
@@ -24,6 +25,7 @@ from tests.support.containers import (
     cores_of,
     docker,
     processes,
+    service_of,
     until,
 )
 
@@ -147,11 +149,8 @@ def test_the_cloud_image_takes_calls_with_keys_from_files(
 
 def layout_of(name: str) -> tuple[str, list[str]]:
     """Cores of the service's main thread, and of each worker."""
-    found = processes(name)
-    (service,) = [pid for pid, line in found.items() if line.endswith("voicebot serve")
-                  and "docker-init" not in line]  # fmt: skip
-    workers = [pid for pid, line in found.items() if "voicebot.workers.child" in line]
-    return cores_of(service), sorted(cores_of(pid) for pid in workers)
+    workers = [pid for pid, line in processes(name).items() if "voicebot.workers.child" in line]
+    return cores_of(service_of(name)), sorted(cores_of(pid) for pid in workers)
 
 
 def test_each_process_has_its_core(hardened: Hardened) -> None:
@@ -204,7 +203,7 @@ def test_a_loop_that_stands_still_ends_the_container_and_is_named(hardened: Hard
 def test_the_health_check_sees_a_process_that_is_frozen(hardened: Hardened) -> None:
     with hardened.serving(FULL) as name:
         assert docker("exec", name, "/usr/bin/healthcheck") == ""
-        docker("exec", name, "python3.11", "-c", "import os, signal; os.kill(7, signal.SIGSTOP)")
+        os.kill(service_of(name), signal.SIGSTOP)
         until(
             lambda: "exit" in docker("exec", name, "/bin/bash", "-c",
                                      "/usr/bin/healthcheck || echo exit", check=False),

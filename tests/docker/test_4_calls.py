@@ -24,7 +24,7 @@ from tests.support.containers import (
     docker,
     fetch,
     on_their_network,
-    processes,
+    service_of,
     until,
 )
 from tests.support.rtp import AUDIBLE
@@ -124,13 +124,11 @@ async def test_a_caller_is_understood_and_gets_a_technician(
 async def test_when_the_service_dies_in_mid_call_all_callers_reach_a_technician(
     appliance: Appliance, server: SERVER
 ) -> None:
-    (service,) = [pid for pid, line in processes("voicebot").items()
-                  if line.endswith("voicebot serve") and "docker-init" not in line]  # fmt: skip
     async with telephones(server) as (caller, technician):
         calls = [await caller.dial("777") for _ in range(3)]
         for call in calls:
             await hears_greeting(call)
-        os.kill(service, signal.SIGKILL)
+        os.kill(service_of("voicebot"), signal.SIGKILL)
         for _ in calls:
             await (await technician.next_call(10)).answered()
         for call in calls:

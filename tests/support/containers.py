@@ -173,6 +173,13 @@ def processes(name: str) -> dict[int, str]:
     return {int(match[1]): match[2] for match in found if match}
 
 
+def service_of(name: str) -> int:
+    """The container's service itself, not the init that started it: its number on this machine."""
+    (service,) = [pid for pid, line in processes(name).items()
+                  if line.endswith("voicebot serve") and "docker-init" not in line]  # fmt: skip
+    return service
+
+
 def cores_of(pid: int) -> str:
     """The cores that a process may use, as its status file in /proc says."""
     status = Path(f"/proc/{pid}/status").read_text()
