@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
 
 import pytest
 
-from tests.cloud.conftest import Stand, Story, clips
-from tests.support.call_stage import CallStage
+from tests.cloud.calls import SOON, SPOKEN, Call
+from tests.cloud.conftest import Stand, Story
 from tests.support.waiting import until
 from voicebot.audio import pcm
 from voicebot.emulator.brain import Reply
@@ -20,59 +19,7 @@ from voicebot.emulator.latency import Profile
 from voicebot.emulator.latency_file import PUBLISHED, load
 
 PlayAll = Callable[..., None]
-SPOKEN = clips()
 PRICE = "Quel est le prix de l'abonnement ?"
-SOON = 2.0
-"""Seconds in which a caller has to hear something."""
-
-
-class Call:
-    """One call on *stand*'s chains."""
-
-    def __init__(self, stand: Stand) -> None:
-        self.stand = stand
-        self.stage = CallStage(
-            cast(Any, stand.chains.stt), tts=cast(Any, stand.chains.tts), llm=stand.chains.llm
-        )
-
-    async def start(self) -> None:
-        """Hear the greeting out."""
-        await self.stage.start()
-        await self.stage.listen_until_silent()
-
-    async def say(self, line: str) -> float:
-        """Say a recorded line; seconds from its end to the first sound of the bot's."""
-        await self.speak(SPOKEN[line])
-        return await self.until_heard()
-
-    async def speak(self, audio: bytes) -> None:
-        for at in range(0, len(audio), pcm.FRAME_BYTES):
-            frame = audio[at : at + pcm.FRAME_BYTES]
-            await self.stage.slots(1, frame.ljust(pcm.FRAME_BYTES, b"\0"))
-
-    async def until_heard(self) -> float:
-        """Seconds to the bot's next sound, on the audio that the caller hears."""
-        for slot in range(round(5 / pcm.FRAME_SECONDS)):
-            await self.stage.slots(1)
-            if self.stage.heard[-1] is not None:
-                return slot * pcm.FRAME_SECONDS
-        raise AssertionError("nothing was heard")
-
-    async def hear(self) -> str:
-        """What the bot said since the last look, heard out."""
-        await self.stage.listen_until_silent()
-        return " ".join(str(event["text"]) for event in self.stage.events("bot_said"))
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.stage.metric(f"voicebot_{name}", **labels)
-
-    async def hang_up(self) -> None:
-        """End it; nothing of it may be left, at once."""
-        await self.stage.hang_up()
-        await until(lambda: not self.stand.emulator.open_exchanges(), 5, "no request is left")
-
-
-# -- the calls
 
 
 async def asks_freely(stand: Stand) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from voicebot import script_file
 from voicebot.audio import pcm
+from voicebot.call.hearing import VoiceActivity
 from voicebot.call.recorder import Recorder
 from voicebot.call.session import CallSession, Ended, Services
 from voicebot.dialogue.slots import Limits
@@ -187,6 +188,7 @@ class CallStage:
         metrics: Metrics | None = None,
         measured: bool = False,
         learned: Learned | None = None,
+        new_vad: Callable[[], VoiceActivity] = LoudnessVad,
     ) -> None:
         """*measured*: the providers are wrapped as the service wraps them."""
         self.loop = asyncio.get_running_loop()
@@ -206,7 +208,7 @@ class CallStage:
             llm=llm,
             tts=InstrumentedTextToSpeech(self.tts, self.metrics) if measured else self.tts,
             prompts=Prompts(),
-            new_vad=LoudnessVad,
+            new_vad=new_vad,
             metrics=self.metrics,
             journal=self.journal,  # type: ignore[arg-type]
             recorder=recorder,

@@ -247,6 +247,18 @@ def pauses(text: str, *, yes: bool | None = None) -> Step:
     return Step(events, shown=f"the caller pauses after {text!r}")
 
 
+def guesses(text: str) -> Step:
+    """The recogniser guesses that the caller, who has heard the bot out and speaks, is done."""
+
+    def events(play: Playbook) -> list[ev.Event]:
+        happens: list[ev.Event] = []
+        if play.utterance is not None:
+            happens += heard().events(play)
+        return [*happens, SpeechStarted(play.now), ev.WordsSoFar(text, early=True)]
+
+    return Step(events, shown=f"the recogniser guesses that {text!r} is all")
+
+
 def goes_on() -> Step:
     """The caller speaks again before the turn was over."""
     return Step(lambda play: [SpeechStarted(play.now), SpeechLasted(play.now)], shown="goes on")

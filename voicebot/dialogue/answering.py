@@ -96,6 +96,8 @@ class Answering:
         machine = self._machine
         if not event.early:
             machine.late.stop()
+        elif not event.text.strip():
+            self.model.drop_ahead()
         script = self.model.script
         if machine.deaf or script is None or not event.text.strip() or self.model.waiting:
             return
@@ -158,6 +160,7 @@ class Answering:
 
     def _on_nothing_said(self, speech_seconds: float) -> None:
         machine, floor = self._machine, self._machine.floor
+        self.model.drop_ahead()
         if floor.cut:
             machine.resume("false")
         elif self.model.resume():

@@ -48,6 +48,10 @@ class _Request:
         self.spoken = 0
         self.prepared = 0
 
+    def asks(self, text: str) -> bool:
+        """Whether *text* is the same words: a guess may lack a full stop or a capital."""
+        return self.text == text or tokens(self.text) == tokens(text)
+
 
 class Consultation:
     """Of one call. Without *script* nothing is ever asked."""
@@ -80,7 +84,7 @@ class Consultation:
     def speculate(self, text: str) -> None:
         """The caller has said *text*, and may go on."""
         request, limits = self._request, self._limits
-        if request is not None and request.text == text:
+        if request is not None and request.asks(text):
             return
         self.drop()
         if (
@@ -100,7 +104,7 @@ class Consultation:
         self._interrupted = None
         self._speculated_turn = 0
         request = self._request
-        if request is not None and request.speculative and request.text == text:
+        if request is not None and request.speculative and request.asks(text):
             self._machine.note("speculation", fate="used")
             request.speculative = False
         else:
@@ -144,6 +148,11 @@ class Consultation:
         self._interrupted = None
         self._speculated_turn = 0
         self.drop()
+
+    def drop_ahead(self) -> None:
+        """The turn is not over, or had no words: what was asked ahead is not wanted."""
+        if not self.waiting:
+            self.drop()
 
     def drop(self) -> None:
         """Nothing more of the request is wanted."""

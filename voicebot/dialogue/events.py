@@ -26,7 +26,8 @@ class WordsSoFar:
     text: str
     yes: bool | None = None
     early: bool = False
-    """The recogniser's guess, before it was asked: other words may still come for the pause."""
+    """The recogniser's guess, before it was asked: other words may still come for the pause. No
+    words: it takes the guess back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ class FluxWords:
             return None
         if turn.text or turn.event != "Update":
             self._under_way = turn  # only an end ends it, so one that gets lost is missed
+        if turn.event == "TurnResumed":
+            return ""
         return self.text if turn.event == "EagerEndOfTurn" else None
 
     @property

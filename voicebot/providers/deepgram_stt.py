@@ -288,7 +288,7 @@ class DeepgramSpeechStream:
     def _on_message(self, message: Any) -> None:
         self._heard_from = self._loop.time()
         guess = self._words.take(message)
-        if guess and self._audio.in_turn and not self._over:
+        if guess is not None and self._audio.in_turn and not self._over:
             self._on_transcript(Transcript(guess, 0, 0.0, early=True))
         if self._pause is not None:
             self._answer_if_known(self._pause)

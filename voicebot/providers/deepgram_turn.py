@@ -32,7 +32,8 @@ class TurnWords(Protocol):
 
     def take(self, message: Any) -> str | None:
         """A message of the kit has come; text if it says that the turn may well be over, with the
-        words so far. Anything may come: what is not known, or lacks a part, is passed over."""
+        words so far, and none ("") if it takes that back. Anything may come: what is not known, or
+        lacks a part, is passed over."""
 
     @property
     def answered(self) -> bool:

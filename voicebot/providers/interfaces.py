@@ -56,7 +56,8 @@ class Transcript:
     compute_seconds: float = 0.0
     early: bool = False
     """Nobody asked, and it answers no pause (which is 0): the engine guesses that the turn is over
-    with these words. Good enough to begin thinking, not to answer by."""
+    with these words. Good enough to begin thinking, not to answer by. Without words it takes its
+    guess back: the caller goes on."""
 
 
 class SpeechStream(Protocol):

@@ -12,6 +12,7 @@ from tests.support.playbook import (
     fails,
     forgets,
     goes_on,
+    guesses,
     heard,
     interrupts,
     late_voice,
@@ -69,6 +70,48 @@ class TestSpeculation:
             play << notes("speculation", fate="dropped") << forgets("Deux minutes") << drops_model()
             play >> turn_over("Combien de temps avec internet")
             play << moves("solution") << says("débrancher")
+
+    def test_a_guess_of_the_recognisers_is_thought_about_before_the_pause(
+        self, play: Playbook
+    ) -> None:
+        with play:
+            identify(play)
+            play >> guesses("combien de temps ça prend")
+            play << asks_model("combien de temps", speculative=True)
+            play >> pauses("Combien de temps ça prend ?")
+            play >> writes(QUESTION, "Deux minutes.")
+            play << prepares("Deux minutes.")
+            play >> turn_over("Combien de temps ça prend ?")
+            play << notes("speculation", fate="used") << says("Deux minutes.")
+            play << says("internet ou le mobile")
+
+    def test_a_guess_that_is_taken_back_is_dropped_at_once(self, play: Playbook) -> None:
+        with play:
+            identify(play)
+            play >> guesses("Combien de temps")
+            play << asks_model(speculative=True)
+            play >> guesses("")
+            play << notes("speculation", fate="dropped") << drops_model()
+
+    def test_taking_a_guess_back_does_not_stop_what_the_caller_waits_for(
+        self, play: Playbook
+    ) -> None:
+        with play:
+            identify(play)
+            play >> caller("Combien de temps ça prend ?")
+            play << asks_model()
+            play >> guesses("")
+            play >> writes(QUESTION, "Deux minutes.")
+            play << says("Deux minutes.") << says("internet ou le mobile")
+
+    def test_a_guess_that_no_words_follow_is_dropped(self, play: Playbook) -> None:
+        with play:
+            identify(play)
+            play >> guesses("Combien de temps")
+            play << asks_model(speculative=True)
+            play >> pauses("") >> turn_over("")
+            play << notes("speculation", fate="dropped") << drops_model()
+            play << notes("no_match") << says("Pardon")
 
     def test_a_click_costs_nothing(self, play: Playbook) -> None:
         with play:
