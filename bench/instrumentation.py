@@ -185,9 +185,10 @@ def _turns(metrics: Metrics) -> Callable[[], None]:
         notes.requests.append(Request("stt", "local", "local", now, now, now + 0.1, "ok"))
         notes.requests.append(Request("tts", "local", "local", now, now, now + 0.1, "ok"))
         ledger.caller_said(said, now, now + 0.5)
-        ledger.bot_says("Très bien.", now + 0.5)
+        ledger.bot_says(("Très bien.",), now + 0.5)
         ledger.audio_ready(now + 0.6)
         ledger.audio_sent(now + 0.6)
+        ledger.answer_sent(now + 0.6)
         ledger.bot_heard("Très bien.", now + 2.0)
         if now % 500 == 0:
             notes.feed.publish(now, "ended")  # what it keeps is not what is measured

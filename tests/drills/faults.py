@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,12 @@ class Drill:
     play: Callable[[Stage], Undo]
     pages: bool = False
     """One of its alerts wakes somebody: within three minutes."""
+    first: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the first page, if the alert has several rules."""
+    before: float = 0
+    """Seconds, with the real windows, of all being well before the fault: rates have a past."""
+    allowed: float = 0
+    """Seconds, with the real windows, for which what is played is no fault yet."""
     scale: float = 30
     """How many times shorter its windows are when it is not played with the real ones."""
     clouds: bool = False
@@ -38,6 +44,7 @@ class Drill:
     trunk: bool = False
     small_disk: bool = False
     callers: int = 0
+    scenario: str = "internet-resolved"
     settings: dict[str, str] = field(default_factory=dict)
 
 
@@ -96,10 +103,8 @@ def full_host(stage: Stage) -> Iterator[None]:
     """Callers who say nothing and stay, as many as there are places."""
     over = threading.Event()
     places = int(stage.service.count("calls_limit"))
-    callers = [
-        threading.Thread(target=_silent_caller, args=(stage.service.audiosocket_port, over))
-        for _ in range(places)
-    ]
+    port = stage.service.audiosocket_port
+    callers = [threading.Thread(target=_caller, args=(port, over)) for _ in range(places)]
     for caller in callers:
         caller.start()
     try:
@@ -110,18 +115,40 @@ def full_host(stage: Stage) -> Iterator[None]:
             caller.join()
 
 
-def _silent_caller(port: int, over: threading.Event) -> None:
-    """AudioSocket calls: an id, then a frame of silence each 20 ms; when it is sent away, again."""
-    while not over.is_set():
+def _caller(port: int, over: threading.Event, key: str = "") -> None:
+    """AudioSocket calls: an id, then a frame of silence each 20 ms; when it is sent away, again.
+    With *key*, that one is pressed each 20 s: the bot hangs up on silence only."""
+    frame = b"\x10" + FRAME_BYTES.to_bytes(2, "big") + bytes(FRAME_BYTES)
+    while not over.wait(0.2):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as line:
             line.sendall(b"\x01\x00\x10" + uuid.uuid4().bytes)
             line.settimeout(0.02)
-            frame = b"\x10" + FRAME_BYTES.to_bytes(2, "big") + bytes(FRAME_BYTES)
+            frames = 0
             while not over.is_set():
-                line.sendall(frame)
+                frames += 1
+                pressed = b"\x03\x00\x01" + key.encode() if key and frames % 1000 == 0 else b""
+                line.sendall(frame + pressed)
                 with contextlib.suppress(TimeoutError):
                     if not line.recv(65536):
                         break
+
+
+@contextlib.contextmanager
+def stuck_drain(stage: Stage) -> Iterator[None]:
+    """It is told to stop while a caller is on the line who never goes; test calls fail from then
+    on, because they reach people as everybody does."""
+    over = threading.Event()
+    caller = threading.Thread(target=_caller, args=(stage.service.audiosocket_port, over, "*"))
+    caller.start()
+    try:
+        while not stage.service.count("calls_active"):
+            time.sleep(0.1)
+        stage.service.terminate()
+        stage.prober.set()
+        yield
+    finally:
+        over.set()
+        caller.join()
 
 
 def cloud_fault(service: str, kind: str, **more: object) -> Callable[[Stage], Undo]:
@@ -227,6 +254,7 @@ def _names(*alerts: str) -> frozenset[str]:
 
 
 FAILING = _names("VoicebotProviderFailing")
+CURIOUS = str(Path(__file__).parent / "curious.yaml")
 
 DRILLS: dict[str, Drill] = {
     "killed-process": Drill(
@@ -252,6 +280,17 @@ DRILLS: dict[str, Drill] = {
         "the operator's registrar does not answer any more",
         _names("AsteriskTrunkUnregistered"), unregistered_trunk, pages=True, asterisk=True,
         trunk=True,
+    ),
+    "stuck-drain": Drill(
+        "the service is told to stop, and a caller keeps it from that for twenty minutes",
+        _names("VoicebotDrainStuck"), stuck_drain, pages=True, allowed=1200,
+        settings={"DRAIN_TIMEOUT": "7200", "MAX_CALL_DURATION": "7200",
+                  "SILENCE_WARNING_TIMEOUT": "60", "SILENCE_HANGUP_TIMEOUT": "120"},
+    ),
+    "slow-llm": Drill(
+        "the language model drips: four tokens a second, on questions that only it can answer",
+        _names("VoicebotTurnResponseBudgetBurn"), cloud_fault("chat", "slow"), pages=True,
+        first={"long": "3m"}, before=240, scale=4, clouds=True, callers=5, scenario=CURIOUS,
     ),
     "stalled-loop": Drill(
         "the event loop stands still for 0.8 s",

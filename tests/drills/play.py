@@ -72,23 +72,28 @@ def play(
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"drill-{name}-")))
         say(f"{name}: {drill.about}; starting a system")
         stage = stack.enter_context(_system(drill, scale, directory, stack))
+        time.sleep(drill.before / scale)
         before = stage.known()
         since = time.monotonic()
         with drill.play(stage):
             fault = time.monotonic()
             say(f"{name}: the fault has begun ({fault - since:.1f} s to make it)")
-            _wait(stage, drill, since, PATIENCE["real" if scale == 1 else "short"])
+            patience = PATIENCE["real" if scale == 1 else "short"] + drill.allowed / scale
+            _wait(stage, drill, since, patience)
             time.sleep(max(4.0, 30 / scale))  # for what should not come
             arrivals = stage.since(since)
     told: dict[str, float] = {}
     for arrival in arrivals:
         if arrival.alert not in before or arrival.alert in drill.alerts:
             told.setdefault(arrival.alert, arrival.at - since)
-    pages = [a.at - since for a in arrivals if a.receiver == "page" and a.alert in drill.alerts]
+    woken = [a for a in arrivals if a.receiver == "page" and a.alert in drill.alerts]
+    pages = [a.at - since - drill.allowed / scale for a in woken]
     others = told.keys() - drill.alerts
     missing = drill.alerts - told.keys()
     if drill.pages and not pages:
         missing |= {"a page"}
+    elif drill.first and not drill.first.items() <= woken[0].labels.items():
+        missing |= {f"a first page with {dict(drill.first)}"}
     return Result(
         name, scale, told, frozenset(others - OF_THE_MACHINE), frozenset(others & OF_THE_MACHINE),
         frozenset(missing), min(pages) if drill.pages and pages else None,
@@ -119,7 +124,7 @@ def _system(
             stack.callback(kernel_clock, synchronised=False)
     return system(
         directory, scale, clouds=drill.clouds, asterisk=asterisk, registrar=registrar,
-        callers=drill.callers, **settings,
+        callers=drill.callers, scenario=drill.scenario, **settings,
     )  # fmt: skip
 
 

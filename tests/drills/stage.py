@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,13 +204,11 @@ def keep_probing(stage: Stage, file: Path, stop: threading.Event) -> None:
             return
 
 
-def keep_calling(stage: Stage, scenarios: Sequence[str], stop: threading.Event) -> None:
+def keep_calling(stage: Stage, scenario: str, stop: threading.Event) -> None:
     """One customer after the other."""
-    number = 0
     while not stop.is_set():
         with contextlib.suppress(subprocess.TimeoutExpired):
-            stage.observed.call(scenarios[number % len(scenarios)])
-        number += 1
+            stage.observed.call(scenario)
 
 
 def alertmanager(*arguments: str) -> list[str | Path]:
@@ -253,6 +251,7 @@ def system(
     asterisk: AsteriskInstance | None = None,
     registrar: AsteriskInstance | None = None,
     callers: int = 0,
+    scenario: str = "internet-resolved",
     **settings: str,
 ) -> Iterator[Stage]:
     """Everything up, scraped and quiet inside; all of it gone after."""
@@ -308,9 +307,7 @@ def system(
                 target=keep_probing, args=(stage, textfiles / "probe.prom", stop), daemon=True
             ),
             *(
-                threading.Thread(
-                    target=keep_calling, args=(stage, ("internet-resolved",), stop), daemon=True
-                )
+                threading.Thread(target=keep_calling, args=(stage, scenario, stop), daemon=True)
                 for _ in range(callers)
             ),
         ]

@@ -104,6 +104,10 @@ def test_a_model_that_is_slow_is_bridged_and_its_answer_follows() -> None:
         ]
         assert call.metric("voicebot_fillers_total", waiting_for="llm") == 1
         await call.hang_up()
+        (turn,) = call.journal.turns[1:]
+        # It was asked at the pause, when the words were known; the filler is over long before.
+        answered = WORDS_AFTER + 3.0 + FIRST_AUDIO
+        assert turn.response_s == pytest.approx(answered, abs=0.1), "not with the filler"
 
     virtual_time.run(story())
 
@@ -117,6 +121,8 @@ def test_a_voice_that_is_slow_is_bridged_without_starting_over() -> None:
         assert call.tts.made == ["Deux minutes."], "made once"
         assert call.metric("voicebot_fillers_total", waiting_for="tts") == 1
         await call.hang_up()
+        (turn,) = call.journal.turns[1:]
+        assert turn.response_s == pytest.approx(WORDS_AFTER + 0.1 + 3.0, abs=0.1)
 
     virtual_time.run(story())
 

@@ -95,26 +95,19 @@ class CallLedger:
 
     # -- the bot
 
-    def bot_says(self, text: str, now: float) -> None:
-        """The dialogue has decided what to say."""
-        if self._turn.timeline is not None and self._turn.timeline.answer_ready is None:
-            self._turn.timeline.answer_ready = now
-        self._tell_said(text, now)
-
-    def bot_goes_on(self, text: str, now: float) -> None:
-        """The same, as part of what is being said already: the caller no longer waits for it."""
-        timeline = self._turn.timeline
-        if timeline is not None and timeline.answer_ready is None:
-            timeline.answer_ready = timeline.audio_ready = now
-            self._answered(timeline, now)
-        if text:
-            self._tell_said(text, now)
-
-    def _tell_said(self, text: str, now: float) -> None:
+    def bot_says(self, sentences: tuple[str, ...], now: float, *, filler: int = 0) -> None:
+        """The dialogue has decided what to say, of which the first *filler* sentences are no answer
+        yet; nothing, if no sentence is left to say."""
+        if not sentences:
+            return
+        text, timeline = " ".join(sentences), self._turn.timeline
+        if len(sentences) > filler and timeline is not None and timeline.answer_ready is None:
+            timeline.answer_ready = now
         self._notes.feed.publish(now - self._began, "bot_said", text=text)
         self._log.info("bot says", pii_text=text)
 
     def audio_ready(self, now: float) -> None:
+        """The first audio of the answer can be played."""
         timeline = self._turn.timeline
         if timeline is not None and timeline.audio_ready is None:
             timeline.audio_ready = now
@@ -125,12 +118,13 @@ class CallLedger:
         if self._first_audio is None:
             self._first_audio = now - self._began
             self._metrics.call_first_audio.observe(self._first_audio)
-        timeline = self._turn.timeline
-        if timeline is not None and timeline.audio_sent is None:
-            self._answered(timeline, now)
 
-    def _answered(self, timeline: TurnTimeline, now: float) -> None:
-        """The caller begins to hear the answer, or what bridges the time until it comes."""
+    def answer_sent(self, now: float) -> None:
+        """The first frame of the answer is on the wire: what was asked of the caller's patience
+        ends here, and not with "un instant"."""
+        timeline = self._turn.timeline
+        if timeline is None or timeline.audio_sent is not None:
+            return
         timeline.audio_sent = now
         stages = timeline.stages()
         if stages is None:

@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 
 import structlog
 
-from voicebot.audiosocket.protocol import RemoteProtocolError
 from voicebot.call.callbacks import Callbacks
 from voicebot.call.hearing import Hearing, VoiceActivity
 from voicebot.call.ledger import CallLedger
@@ -31,7 +30,7 @@ from voicebot.call.speaker import Prompts, Speaker
 from voicebot.call.tape import CallTape
 from voicebot.call.thinker import Thinker
 from voicebot.call.traffic import LIVE, traffic_of
-from voicebot.call.transport import AudioSocketConnection, PeerStalledError
+from voicebot.call.transport import AudioSocketConnection, fault_of
 from voicebot.dialogue import commands as do
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.machine import DialogueMachine
@@ -192,7 +191,7 @@ class CallSession:
         elif error is None:
             outcome, ended_by = "caller_hangup", "caller"
         else:
-            outcome, ended_by, failure = "failed", "error", _fault_of(error)
+            outcome, ended_by, failure = "failed", "error", fault_of(error)
             self._log.warning("call lost", error=str(error), failure=failure)
         self._finish(outcome, ended_by, failure or "internal")
 
@@ -204,6 +203,9 @@ class CallSession:
     def audio_sent(self, utterance: int) -> None:
         self._ledger.audio_sent(self._loop.time())
         self._dispatch(ev.PlayoutBegan(utterance))
+
+    def answer_sent(self) -> None:
+        self._ledger.answer_sent(self._loop.time())
 
     def prompt_looked_up(self, found: bool) -> None:
         self._services.metrics.prompt_cache.labels("hit" if found else "miss").inc()
@@ -314,12 +316,12 @@ class CallSession:
 
     def _carry_out(self, command: do.Command, now: float) -> None:
         match command:
-            case do.Say():
-                self._ledger.bot_says(" ".join(command.sentences), now)
-                self._speaker.say(command.utterance, command.sentences, more=command.more)
-            case do.SayMore():
-                self._ledger.bot_goes_on(" ".join(command.sentences), now)
-                self._speaker.say_more(command.utterance, command.sentences, last=command.last)
+            case do.Say(utterance, sentences, more, filler):
+                self._ledger.bot_says(sentences, now, filler=filler)
+                self._speaker.say(utterance, sentences, more=more, filler=filler)
+            case do.SayMore(utterance, sentences, last):
+                self._ledger.bot_says(sentences, now)
+                self._speaker.say_more(utterance, sentences, last=last)
             case do.Prepare():
                 self._speaker.prepare(command.sentences)
             case do.Forget():
@@ -409,12 +411,3 @@ class CallSession:
         if tape is not None:
             tape.discard()
             self._log.info("recording refused by the caller")
-
-
-def _fault_of(error: Exception) -> str:
-    """Of a connection that was lost, for the metric of failures."""
-    if isinstance(error, RemoteProtocolError):
-        return "protocol"
-    if isinstance(error, PeerStalledError | OSError):
-        return "audio"
-    return "internal"

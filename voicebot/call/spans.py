@@ -1,8 +1,9 @@
 """A call as a trace: call > turn > stages, requests to providers, and the bot speaking.
 
 Pure: made from what was noted of a turn or a call when it is over. The four stages of a turn tile
-the time from the caller's last sound to the bot's first, so the blame for a slow turn is read off
-their lengths. Requests are spans of their own beside them: they overlap the stages, and each other.
+the time from the caller's last sound to the first of the answer, so the blame for a slow turn is
+read off their lengths. Requests are spans of their own beside them: they overlap the stages, and
+each other.
 """
 
 from __future__ import annotations

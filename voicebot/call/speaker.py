@@ -41,10 +41,13 @@ class SpeakerListener(Protocol):
     """Who is told how it goes; called on the event loop's thread."""
 
     def audio_ready(self) -> None:
-        """The first audio of the utterance can be played."""
+        """The first audio of the utterance can be played, its filler not counted."""
 
     def audio_sent(self, utterance: int) -> None:
         """The first frame of *utterance* has been handed over."""
+
+    def answer_sent(self) -> None:
+        """The first frame of it that is no filler's has been handed over."""
 
     def utterance_ended(self, event: PlayoutEnded) -> None:
         """The caller has heard all of it."""
@@ -74,6 +77,8 @@ class _Clip:
 @dataclass(slots=True)
 class _Sentence:
     text: str
+    filler: bool
+    """It only bridges the time until the answer comes."""
     seconds: float = 0.0
     """Audio so far."""
 
@@ -90,8 +95,11 @@ class _Utterance:
     """One of them is being synthesised."""
     heard: int = 0
     """The last one the caller has heard to its end."""
-    ready: bool = False
     sent: bool = False
+    ready: bool = False
+    """There is audio of more than its filler."""
+    answered: bool = False
+    """And of that a frame has been handed over."""
 
     @property
     def over(self) -> bool:
@@ -132,11 +140,14 @@ class Speaker:
         """20 ms slots, since the start, in which a sentence had to wait for its next audio."""
         return self._playout.underruns
 
-    def say(self, number: int, sentences: tuple[str, ...], *, more: bool = False) -> None:
-        """Begin an utterance (*more* of it may come). If another is playing, :meth:`stop` first."""
+    def say(
+        self, number: int, sentences: tuple[str, ...], *, more: bool = False, filler: int = 0
+    ) -> None:
+        """Begin an utterance (*more* of it may come), of which the first *filler* sentences are no
+        answer yet. If another is playing, :meth:`stop` first."""
         assert self._utterance is None, "stop() comes before say()"
         self._utterance = _Utterance(number, open=True)
-        self.say_more(number, sentences, last=not more)
+        self._add(self._utterance, sentences, last=not more, filler=filler)
 
     def say_more(self, number: int, sentences: tuple[str, ...], *, last: bool) -> None:
         """Add to the open utterance *number*; no effect if it was stopped meanwhile."""
@@ -144,9 +155,14 @@ class Speaker:
         if utterance is None or utterance.number != number:
             return
         assert utterance.open, "the utterance was closed"
-        for text in sentences:
+        self._add(utterance, sentences, last=last)
+
+    def _add(
+        self, utterance: _Utterance, sentences: tuple[str, ...], *, last: bool, filler: int = 0
+    ) -> None:
+        for position, text in enumerate(sentences):
             self._sentence_numbers += 1
-            utterance.sentences[self._sentence_numbers] = _Sentence(text)
+            utterance.sentences[self._sentence_numbers] = _Sentence(text, position < filler)
             utterance.waiting.append(self._sentence_numbers)
         utterance.open = not last
         if not utterance.busy:
@@ -191,9 +207,13 @@ class Speaker:
         """The next 20 ms, or None for silence."""
         frame = self._playout.pop()
         utterance = self._utterance
-        if frame is not None and utterance is not None and not utterance.sent:
-            utterance.sent = True
-            self._listener.audio_sent(utterance.number)
+        if frame is not None and utterance is not None and not utterance.answered:
+            if not utterance.sent:
+                utterance.sent = True
+                self._listener.audio_sent(utterance.number)
+            if not utterance.sentences[frame.utterance].filler:
+                utterance.answered = True
+                self._listener.answer_sent()
         for number in self._playout.take_heard():
             if utterance is not None and number in utterance.sentences:
                 utterance.heard = number
@@ -234,8 +254,9 @@ class Speaker:
 
     def _push(self, utterance: _Utterance, number: int, audio: bytes) -> None:
         self._playout.push(number, audio)
-        utterance.sentences[number].seconds += pcm.seconds(audio)
-        if not utterance.ready:
+        sentence = utterance.sentences[number]
+        sentence.seconds += pcm.seconds(audio)
+        if not utterance.ready and not sentence.filler:
             utterance.ready = True
             self._listener.audio_ready()
 

@@ -403,3 +403,12 @@ class AudioSocketConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def fault_of(error: Exception) -> str:
+    """Of a connection that was lost, for the metric of failures."""
+    if isinstance(error, RemoteProtocolError):
+        return "protocol"
+    if isinstance(error, PeerStalledError | OSError):
+        return "audio"
+    return "internal"

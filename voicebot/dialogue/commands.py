@@ -30,6 +30,8 @@ class Say:
     sentences: tuple[str, ...]
     more: bool = False
     """``SayMore`` will follow: the utterance does not end before the last of them."""
+    filler: int = 0
+    """So many sentences at its beginning only bridge the time until the answer comes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,10 +85,11 @@ class Floor:
         """Say *filler* before what is late: the utterance that nobody hears yet, or one to come."""
         self._filler = filler
         if not self.speaking:
-            return self._begin(filler, self.after, more=True)
+            return self._begin(filler, self.after, more=True, filler=len(filler))
         closing, is_open = self._closing, self._open
         self._open = False
-        commands = self._begin((*filler, *self._sentences), self.after, more=is_open)
+        sentences = (*filler, *self._sentences)
+        commands = self._begin(sentences, self.after, more=is_open, filler=len(filler))
         self._closing = closing
         return commands
 
@@ -97,7 +98,9 @@ class Floor:
         """Whether a filler is all that was said of what is owed."""
         return self.speaking and self._open and self._sentences == self._filler
 
-    def _begin(self, sentences: tuple[str, ...], then: After, *, more: bool) -> list[Command]:
+    def _begin(
+        self, sentences: tuple[str, ...], then: After, *, more: bool, filler: int = 0
+    ) -> list[Command]:
         if self.filling:
             self._sentences += sentences
             self.after, self._open, self._closing = then, more, ()
@@ -107,7 +110,7 @@ class Floor:
         self.speaking, self.audible = True, False
         self.after, self._open, self._closing = then, more, ()
         self._sentences = sentences
-        return [*commands, Say(self._utterance, sentences, more=more)]
+        return [*commands, Say(self._utterance, sentences, more=more, filler=filler)]
 
     def hush(self) -> list[Command]:
         """Fall silent for good."""

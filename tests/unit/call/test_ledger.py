@@ -42,11 +42,12 @@ class House:
             Transcript("oui", 1, 0.9, compute_seconds=0.1), speech_ended, self.now
         )
         self.now += llm * UNIT
-        self.ledger.bot_says("Très bien.", self.now)
+        self.ledger.bot_says(("Très bien.",), self.now)
         self.now += tts * UNIT
         self.ledger.audio_ready(self.now)
         self.now += playout * UNIT
         self.ledger.audio_sent(self.now)
+        self.ledger.answer_sent(self.now)
         self.now += 2.0
         self.ledger.bot_heard("Très bien.", self.now)
         self.now += 1.0
@@ -98,6 +99,33 @@ def test_the_stages_always_add_up_to_the_response(turns: list[tuple[int, int, in
         for stage in STAGES
     )
     assert total == Fraction(house.value("voicebot_turn_response_seconds_sum", traffic="live"))
+
+
+def test_the_wait_ends_with_the_answer_and_not_with_a_request_for_patience() -> None:
+    house = House()
+    began = house.now
+    house.ledger.caller_said(Transcript("combien ?", 1, 0.9, compute_seconds=0.1), began, began)
+    house.ledger.bot_says(("Un instant.",), began + 1.5, filler=1)
+    house.ledger.audio_sent(began + 1.5)
+    house.ledger.bot_says(("Deux minutes.",), began + 4.0)
+    house.ledger.audio_ready(began + 4.5)
+    house.ledger.answer_sent(began + 5.0)
+    house.end()
+    name = "voicebot_turn_stage_seconds_sum"
+    found = {stage: house.value(name, stage=stage, traffic="live") for stage in STAGES}
+    assert found == {"endpointing": 0.0, "llm": 4.0, "tts": 0.5, "playout": 0.5}
+    assert house.value("voicebot_turn_response_seconds_sum", traffic="live") == 5.0
+
+
+def test_a_request_for_patience_that_nothing_follows_is_no_answer() -> None:
+    house = House()
+    said = Transcript("combien ?", 1, 0.9, compute_seconds=0.1)
+    house.ledger.caller_said(said, house.now, house.now)
+    house.ledger.bot_says(("Un instant.",), house.now + 1.5, filler=1)
+    house.ledger.audio_sent(house.now + 1.5)
+    house.end()
+    assert house.value("voicebot_turn_response_seconds_count", traffic="live") == 0
+    assert house.journal.turns[1].response_s is None
 
 
 def test_probes_and_callers_are_counted_side_by_side() -> None:

@@ -29,10 +29,16 @@ class Listener:
         self.ended: list[PlayoutEnded] = []
         self.failed: list[ProviderError] = []
         self.made: list[str] = []
+        self.marks: list[str] = []
 
-    def audio_ready(self) -> None: ...
+    def audio_ready(self) -> None:
+        self.marks.append("ready")
 
-    def audio_sent(self, utterance: int) -> None: ...
+    def audio_sent(self, utterance: int) -> None:
+        self.marks.append("sent")
+
+    def answer_sent(self) -> None:
+        self.marks.append("answered")
 
     def prompt_looked_up(self, found: bool) -> None: ...
 
@@ -106,6 +112,41 @@ def test_an_interruption_between_two_sentences_keeps_the_one_that_was_heard() ->
         assert (stopped.heard, stopped.unheard) == ("One.", ())
         bot.say_more(1, ("Late.",), last=True)  # nothing may come of it
         assert not bot.speaking
+
+    asyncio.run(scene())
+
+
+def test_a_filler_is_heard_but_is_no_answer() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.say(1, ("Rendered.",), more=True, filler=1)
+        await play(bot)
+        assert listener.marks == ["sent"]
+        bot.say_more(1, ("One.", "Two."), last=True)
+        await play(bot)
+        assert listener.marks == ["sent", "ready", "answered"]
+
+    asyncio.run(scene())
+
+
+def test_an_answer_that_waits_behind_a_filler_is_ready_before_it_is_heard() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.say(1, ("Rendered.", "One."), filler=1)
+        await play(bot, frames=FRAMES)
+        assert listener.marks == ["ready", "sent"]
+        bot.next_frame()
+        assert listener.marks == ["ready", "sent", "answered"]
+
+    asyncio.run(scene())
+
+
+def test_without_a_filler_the_first_frame_is_the_answer() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.say(1, ("Rendered.", "One."))
+        await play(bot)
+        assert listener.marks == ["ready", "sent", "answered"]
 
     asyncio.run(scene())
 
