@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.playbook import (
     Playbook,
     answered,
@@ -34,6 +36,26 @@ def test_an_mm_hm_does_not_cost_the_caller_the_rest(until) -> None:
     play = until("solution")
     play >> interrupts("Mm-hm.", unheard=1)
     play << stops() << notes("barge_in", outcome="backchannel") << says("Essayez de débrancher")
+
+
+@pytest.mark.parametrize("rest", ["C'est ça.", "Exactement.", "Oui, c'est bien ça."])
+def test_the_rest_of_an_answer_that_was_taken_for_all_of_it_costs_nothing(until, rest) -> None:
+    """ "Oui... c'est ça": the bot has begun to speak in between."""
+    play = until("solution")
+    play >> interrupts(rest)
+    play << stops() << notes("barge_in", outcome="backchannel") << says("débrancher votre box")
+
+
+def test_nor_does_a_yes_to_a_question_that_takes_none(until) -> None:
+    play = until("identification")
+    play >> interrupts("C'est ça.", unheard=1)
+    play << notes("barge_in", outcome="backchannel") << says("votre nom et votre numéro")
+
+
+def test_a_yes_to_a_question_that_was_heard_is_an_answer(until) -> None:
+    play = until("verification")
+    play >> interrupts("C'est ça.", unheard=1)
+    play << notes("barge_in", outcome="accepted") << says("Au revoir")
 
 
 def test_a_cough_does_not_either(until) -> None:

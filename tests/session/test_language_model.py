@@ -44,8 +44,9 @@ def test_what_is_thought_ahead_costs_no_time() -> None:
         call = stage([FREE], FIRST_TOKEN, HEAD + "Deux minutes.")
         await call.start()
         took = await waited(call)
-        # The turn is over after 0.65 s; model and voice were at work meanwhile.
-        assert 0.65 <= took <= 0.75
+        # The reply has begun after 0.45 s, and so 0.5 s are enough; then it is the voice that
+        # is waited for, which has had 0.05 s.
+        assert WORDS_AFTER + FIRST_TOKEN + FIRST_AUDIO <= took <= 0.75
         await call.listen_until_silent()
         said = [str(event["text"]) for event in call.events("bot_said")]
         assert said[-2:] == ["Deux minutes.", "Je vous écoute, quel est votre problème ?"]
@@ -55,6 +56,19 @@ def test_what_is_thought_ahead_costs_no_time() -> None:
         assert turn.response_s == pytest.approx(took, abs=0.05)
         assert call.metric("voicebot_llm_speculations_total", fate="used") == 1
         assert call.metric("voicebot_fillers_total", waiting_for="llm") == 0
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize(
+    ("reply", "wait"), [(HEAD + "Deux minutes.", 0.5), ('{"intent": "unclear"}', 0.65)]
+)
+def test_what_the_model_can_answer_is_not_waited_for_longer(reply: str, wait: float) -> None:
+    async def story() -> None:
+        call = stage([FREE], FIRST_TOKEN, reply, tts=0.0)
+        await call.start()
+        assert await waited(call) == pytest.approx(wait, abs=0.06)
+        await call.hang_up()
 
     virtual_time.run(story())
 

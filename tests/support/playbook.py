@@ -153,7 +153,7 @@ class Playbook:
 def _quiet(command: do.Command) -> bool:
     """Commands that a story need not mention."""
     quiet = do.Note | do.Expect | do.Prepare | do.Forget | do.StopPlayout | do.DropModel
-    return isinstance(command, quiet)
+    return isinstance(command, quiet | do.WordsSuffice)
 
 
 # -- what happens
@@ -373,6 +373,11 @@ def prepares(*words: str) -> Expected:
         )
 
     return Expected(matches, f"prepares {words}")
+
+
+def words_suffice() -> Expected:
+    """Need not wait for more words."""
+    return Expected(lambda c: isinstance(c, do.WordsSuffice), "has words enough")
 
 
 def checks_technician() -> Expected:

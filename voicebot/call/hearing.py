@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from voicebot.audio import pcm
+from voicebot.audio.last_sound import LastSound
 from voicebot.audio.vad import WINDOW_BYTES, WINDOW_SECONDS
 from voicebot.providers.interfaces import SpeechStream
 from voicebot.turns.events import Paused, SpeechStarted, TurnEvent
+from voicebot.turns.speech import STOP_PROBABILITY
 from voicebot.turns.turn_taker import TurnTaker
 
 LATEST = 0.06
@@ -36,6 +38,7 @@ class Hearing:
     def __init__(self, vad: VoiceActivity, stream: SpeechStream, start: float) -> None:
         self.turns = TurnTaker()
         self._vad = vad
+        self._last_sound = LastSound()
         self._stream = stream
         self._windows = pcm.Reframer(WINDOW_BYTES)
         self._clock = start
@@ -51,8 +54,9 @@ class Hearing:
         for i, window in enumerate(windows):
             window_end = end - (len(windows) - 1 - i) * WINDOW_SECONDS
             probability = self._vad.process(window)
+            quiet = self._last_sound.window(window, speech=probability >= STOP_PROBABILITY)
             yield from self._told(
-                self.turns.window(probability, window_end - WINDOW_SECONDS, window_end)
+                self.turns.window(probability, window_end - WINDOW_SECONDS, window_end, quiet)
             )
 
     def poll(self, now: float) -> Iterator[TurnEvent]:

@@ -50,6 +50,7 @@ from voicebot.providers.interfaces import (
 from voicebot.providers.usage import Bill
 from voicebot.telemetry.metrics import Metrics
 from voicebot.telemetry.tracing import OFF, Tracing, trace_id_of
+from voicebot.turns.endpointing import Completeness
 from voicebot.turns.events import EndOfTurn, Paused, SpeechLasted, SpeechStarted, TurnEvent
 
 log = structlog.get_logger(__name__)
@@ -328,6 +329,9 @@ class CallSession:
                 self._speaker.forget(command.sentences)
             case do.AskModel():
                 self._thinker.ask(command)
+            case do.WordsSuffice():
+                if self._transcript is not None:
+                    self._hearing.turns.transcript(self._transcript.pause, Completeness.ANSWERABLE)
             case do.DropModel():
                 self._thinker.drop(command.request)
             case do.StopPlayout():

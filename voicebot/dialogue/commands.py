@@ -71,6 +71,11 @@ class AskModel:
 
 
 @dataclass(frozen=True, slots=True)
+class WordsSuffice:
+    """What the caller has said so far can be answered: no need to wait long for more."""
+
+
+@dataclass(frozen=True, slots=True)
 class DropModel:
     """The rest of the reply to *request* is not wanted: stop it. No event of it follows."""
 
@@ -134,6 +139,7 @@ Command = (
     | Prepare
     | Forget
     | AskModel
+    | WordsSuffice
     | DropModel
     | StopPlayout
     | Expect

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from voicebot.dialogue import briefing
-from voicebot.dialogue.commands import AskModel, DropModel, Forget, Prepare
+from voicebot.dialogue.commands import AskModel, DropModel, Forget, Prepare, WordsSuffice
 from voicebot.dialogue.heard_by_model import meaning_of
 from voicebot.dialogue.history import Line, Speaker
 from voicebot.dialogue.reply import Head, MisfitError, ModelIntent, ReplyReader
@@ -47,6 +47,8 @@ class _Request:
         self.misfit: MisfitError | None = None
         self.spoken = 0
         self.prepared = 0
+        self.sufficed = False
+        """It can be answered, and that was told."""
 
     def asks(self, text: str) -> bool:
         """Whether *text* is the same words: a guess may lack a full stop or a capital."""
@@ -78,6 +80,14 @@ class Consultation:
         """Whether the caller waits for what will be made of a reply."""
         request = self._request
         return request is not None and not request.speculative
+
+    def can_answer(self, text: str) -> bool:
+        """Whether a reply to *text* has begun, and makes something of it."""
+        request = self._request
+        if request is None or not request.asks(text) or request.misfit is not None:
+            return False
+        head = request.reader.head
+        return head is not None and head.intent is not ModelIntent.UNCLEAR
 
     # ---- asking -----------------------------------------------------------------------------
 
@@ -211,7 +221,7 @@ class Consultation:
         """Do what the reply so far calls for."""
         head, misfit = request.reader.head, request.misfit
         if request.meaning is None:
-            self._prepare(request)
+            self._think_ahead(request)
         elif misfit is not None and not request.spoken:
             self._give_up(request.meaning, "misfit", misfit.reason)
         elif head is None:
@@ -248,8 +258,11 @@ class Consultation:
             self._answering.end_free_answer()
             self.drop()
 
-    def _prepare(self, request: _Request) -> None:
+    def _think_ahead(self, request: _Request) -> None:
         """Have made what will be said if the caller does not go on."""
+        if self.can_answer(request.text) and not request.sufficed:
+            request.sufficed = True
+            self._machine.act(WordsSuffice())
         head = request.reader.head
         if head is not None and head.intent is ModelIntent.QUESTION:
             new = tuple(request.reader.sentences[request.prepared :])

@@ -51,11 +51,16 @@ def rule_for(machine: DialogueMachine, meaning: Meaning) -> Rule | None:
 
 
 def only_backchannel(machine: DialogueMachine, meaning: Meaning) -> bool:
-    """ "Oui, oui" over a question that was not put yet answers nothing."""
+    """ "Oui, oui" over a question that was not put yet answers nothing.
+
+    Nor does "c'est ça" over it, or over a question that takes no yes: it is the rest of the answer
+    before ("oui... c'est ça"), to which the bot has replied already.
+    """
     cut = machine.floor.cut
     question_heard = cut is not None and len(cut) <= 1
     takes_yes = ASKING[machine.question].answer is Answer.YES_NO
-    return meaning.only_backchannel and not (question_heard and takes_yes)
+    agrees = meaning.only_backchannel or (cut is not None and meaning.only_agrees)
+    return agrees and not (question_heard and takes_yes)
 
 
 def worth_asking(

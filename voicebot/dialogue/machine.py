@@ -143,7 +143,9 @@ class DialogueMachine:
         meaning = understand(self.script, text, yes)
         found = completeness(self.question, meaning)
         if found is Completeness.INCOMPLETE and self.answering.is_question(meaning):
-            return Completeness.OPEN  # it looks like a name, after which a number would come
+            found = Completeness.OPEN  # it looks like a name, after which a number would come
+        if found is Completeness.OPEN and self.answering.model.can_answer(text):
+            return Completeness.ANSWERABLE
         return found
 
     # ---- verbs of the flow ----------------------------------------------------------------

@@ -101,4 +101,6 @@ def completeness(question: Question, meaning: Meaning) -> Completeness:
             return Completeness.INCOMPLETE
         case Answer.ANYTHING if question is Question.PROBLEM and meaning.problem:
             return Completeness.COMPLETE
+        case Answer.ANYTHING if question is Question.NAME and " " in (meaning.name or ""):
+            return Completeness.COMPLETE  # a first name and a last
     return Completeness.OPEN

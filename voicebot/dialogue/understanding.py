@@ -47,6 +47,13 @@ class Meaning:
         also = {Intent.BACKCHANNEL, Intent.YES, Intent.PRESENT}
         return Intent.BACKCHANNEL in self.intents and self.intents <= also
 
+    @property
+    def only_agrees(self) -> bool:
+        """ "C'est ça", "voilà": a yes, and nothing else."""
+        also = {Intent.BACKCHANNEL, Intent.YES, Intent.PRESENT}
+        informative = self.number or self.problem
+        return self.yes is True and not informative and self.intents <= also
+
 
 def understand(script: Script, text: str, engine_yes: bool | None = None) -> Meaning:
     """The meaning of *text*; *engine_yes* is the recogniser's own verdict, if it has one.

@@ -6,7 +6,9 @@ At each pause the words so far are fetched at once, while the silence goes on::
                at        +STT            at + wait(completeness)
 
 How long the silence must last depends on what was said: an answer that is complete ("oui", ten
-digits) ends the turn as soon as its words are known; half a phone number gets time to go on. Speech
+digits) ends the turn as soon as its words are known; half a phone number gets time to go on. What
+only a language model understands is open until its reply has begun: that it can be answered is the
+best sign that it was all. Speech
 before the end starts the wait afresh. Waits are counted from the true end of speech, so a slow
 transcript costs nothing that the wait had not already spent.
 """
@@ -23,6 +25,7 @@ class Completeness(Enum):
     """What the words so far say about whether more will come."""
 
     COMPLETE = "complete"
+    ANSWERABLE = "answerable"
     OPEN = "open"
     INCOMPLETE = "incomplete"
 
@@ -31,10 +34,12 @@ class Completeness(Enum):
 class Waits:
     """Silence, in seconds from the end of speech, that ends a turn.
 
-    Peers wait 0.5 s (LiveKit's minimum) to 1.0 s (AVA) whatever was said.
+    People leave about 0.2 s between two turns (Stivers et al., PNAS 2009, ten languages); peers
+    wait 0.5 s (LiveKit's minimum) to 1.0 s (AVA) whatever was said.
     """
 
-    complete: float = 0.35
+    complete: float = 0.25
+    answerable: float = 0.5
     open: float = 0.65
     incomplete: float = 1.3
 
@@ -42,6 +47,8 @@ class Waits:
         match completeness:
             case Completeness.COMPLETE:
                 return self.complete
+            case Completeness.ANSWERABLE:
+                return self.answerable
             case Completeness.OPEN:
                 return self.open
             case Completeness.INCOMPLETE:

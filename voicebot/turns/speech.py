@@ -4,6 +4,9 @@ Two thresholds with a gap between them keep a probability that hovers at the lim
 flapping, and a short hangover bridges the closures inside words (Silero's own defaults are 0.5,
 0.35 and 100 ms; measured on telephone French, no gap inside a sentence is longer than 160 ms).
 This is not the end of a turn: see :mod:`voicebot.turns.endpointing`.
+
+A probability stays high for a while after the last sound, so that speech *stops* at the last sound,
+which is told with each window, and not at the end of the last window that was speech.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ from voicebot.turns.events import SpeechStarted, SpeechStopped
 START_PROBABILITY = 0.5
 STOP_PROBABILITY = 0.35
 HANGOVER_SECONDS = 0.16
+MOST_INERTIA_SECONDS = 0.30
+"""The probability never lags behind the sound by more (measured: 0.25 s); a sound that seems to
+lie further back was not the last one."""
 
 
 class SpeechDetector:
@@ -21,6 +27,7 @@ class SpeechDetector:
     def __init__(self) -> None:
         self._speaking = False
         self._last_speech_end = 0.0
+        self._last_sound = 0.0
 
     @property
     def speaking(self) -> bool:
@@ -32,17 +39,20 @@ class SpeechDetector:
         return self._last_speech_end
 
     def window(
-        self, probability: float, start: float, end: float
+        self, probability: float, start: float, end: float, quiet: float = 0.0
     ) -> SpeechStarted | SpeechStopped | None:
-        """Take the probability that the window from *start* to *end* is speech."""
+        """Take the probability that the window from *start* to *end* is speech.
+
+        *quiet*: seconds without a sound before *end*.
+        """
         if not self._speaking:
             if probability < START_PROBABILITY:
                 return None
             self._speaking = True
-            self._last_speech_end = end
+            self._heard_until(end, quiet)
             return SpeechStarted(start)
         if probability >= STOP_PROBABILITY:
-            self._last_speech_end = end
+            self._heard_until(end, quiet)
             return None
         return self.silent_until(end)
 
@@ -51,4 +61,8 @@ class SpeechDetector:
         if not self._speaking or now - self._last_speech_end < HANGOVER_SECONDS:
             return None
         self._speaking = False
-        return SpeechStopped(self._last_speech_end)
+        return SpeechStopped(self._last_sound)
+
+    def _heard_until(self, end: float, quiet: float) -> None:
+        self._last_speech_end = end
+        self._last_sound = end - min(quiet, MOST_INERTIA_SECONDS)

@@ -35,9 +35,12 @@ class TurnTaker:
         """Whether a turn of the caller is under way, pauses included."""
         return self._endpointer.in_turn
 
-    def window(self, probability: float, start: float, end: float) -> list[TurnEvent]:
+    def window(
+        self, probability: float, start: float, end: float, quiet: float = 0.0
+    ) -> list[TurnEvent]:
+        """Take a window's probability of speech, and how long (s) it was *quiet* at its end."""
         events: list[TurnEvent] = []
-        change = self._detector.window(probability, start, end)
+        change = self._detector.window(probability, start, end, quiet)
         if isinstance(change, SpeechStarted):
             self._speech_at = start
             self._endpointer.speech_started(start)

@@ -6,7 +6,7 @@ import pytest
 
 from voicebot.turns.endpointing import Completeness, Endpointer, Waits
 
-WAITS = Waits(complete=0.35, open=0.65, incomplete=1.3)
+WAITS = Waits(complete=0.25, answerable=0.5, open=0.65, incomplete=1.3)
 
 
 def paused_endpointer(began: float = 1.0, stopped: float = 3.0) -> tuple[Endpointer, int]:
@@ -17,7 +17,12 @@ def paused_endpointer(began: float = 1.0, stopped: float = 3.0) -> tuple[Endpoin
 
 @pytest.mark.parametrize(
     ("completeness", "wait"),
-    [(Completeness.COMPLETE, 0.35), (Completeness.OPEN, 0.65), (Completeness.INCOMPLETE, 1.3)],
+    [
+        (Completeness.COMPLETE, 0.25),
+        (Completeness.ANSWERABLE, 0.5),
+        (Completeness.OPEN, 0.65),
+        (Completeness.INCOMPLETE, 1.3),
+    ],
 )
 def test_the_wait_depends_on_what_was_said(completeness: Completeness, wait: float) -> None:
     endpointer, pause = paused_endpointer()
@@ -33,6 +38,15 @@ def test_without_words_no_turn_ends() -> None:
     endpointer, _ = paused_endpointer()
     assert endpointer.deadline() is None
     assert endpointer.poll(60.0) is None
+
+
+def test_what_the_words_are_worth_may_be_learned_later() -> None:
+    endpointer, pause = paused_endpointer()
+    endpointer.transcript(pause, Completeness.OPEN)
+    assert endpointer.poll(3.0 + 0.5) is None
+    assert endpointer.transcript(pause, Completeness.ANSWERABLE)
+    assert endpointer.poll(3.0 + 0.5) is not None
+    assert not endpointer.transcript(pause, Completeness.COMPLETE)
 
 
 def test_a_late_transcript_ends_the_turn_at_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicebot.turns.endpointing import Completeness
+from voicebot.turns.endpointing import Completeness, Waits
 from voicebot.turns.events import (
     EndOfTurn,
     Paused,
@@ -14,7 +14,7 @@ from voicebot.turns.events import (
     SpeechStopped,
     TurnEvent,
 )
-from voicebot.turns.speech import HANGOVER_SECONDS, SpeechDetector
+from voicebot.turns.speech import HANGOVER_SECONDS, MOST_INERTIA_SECONDS, SpeechDetector
 from voicebot.turns.turn_taker import BARGE_IN_SECONDS, TurnTaker
 
 WINDOW = 1 / 32  # about Silero's 32 ms, and exact in binary
@@ -36,6 +36,28 @@ def test_one_utterance() -> None:
     assert lasted == SpeechLasted(3 * WINDOW)
     assert stopped == SpeechStopped(13 * WINDOW)
     assert paused == Paused(1, 13 * WINDOW)
+
+
+def test_speech_stops_at_its_last_sound_and_is_noticed_as_before() -> None:
+    """The probability stays high for three windows in which nothing sounds any more."""
+    taker = TurnTaker()
+    play(taker, [0.9] * 10)
+    for i, quiet in ((10, 1.0), (11, 2.0), (12, 3.0)):
+        assert taker.window(0.9, i * WINDOW, (i + 1) * WINDOW, quiet * WINDOW) == []
+    events = play(taker, [0.0] * 10, start=13 * WINDOW)
+    assert events == [SpeechStopped(10 * WINDOW), Paused(1, 10 * WINDOW)]
+    assert taker.transcript(1, Completeness.COMPLETE)
+    assert taker.deadline() == 10 * WINDOW + Waits().complete
+
+
+def test_a_sound_that_lies_too_far_back_was_not_the_last() -> None:
+    """A voice that has become very soft is heard by the detector alone."""
+    taker = TurnTaker()
+    play(taker, [0.9] * 10)
+    for i in range(10, 42):
+        taker.window(0.9, i * WINDOW, (i + 1) * WINDOW, (i - 9) * WINDOW)
+    events = play(taker, [0.0] * 10, start=42 * WINDOW)
+    assert events[0] == SpeechStopped(42 * WINDOW - MOST_INERTIA_SECONDS)
 
 
 def test_a_click_interrupts_nobody() -> None:
