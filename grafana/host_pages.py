@@ -19,6 +19,8 @@ from grafana.panels import (
 from grafana.service_pages import quantile
 
 BUSY = '(1 - sum by (instance, cpu) (rate(node_cpu_seconds_total{@,mode=~"idle|iowait|steal"}[R])))'
+CORES = ((ORANGE, 4), (BLUE, 1), (GREEN, 1))
+"""How those of the event loop, of workers and of nobody are drawn."""
 WAITING = "sum by (instance, cpu) (rate(node_schedstat_waiting_seconds_total{@}[R]))"
 
 
@@ -71,7 +73,7 @@ def host() -> Json:
                 (of_cores(BUSY, "loop"), "core {{cpu}}: EVENT LOOP"),
                 (of_cores(BUSY, "worker"), "core {{cpu}}: worker"),
                 (f"{BUSY} unless on (instance, cpu) voicebot_core_role{{@}}", "core {{cpu}}: free"),
-                limits=((0.8, RED),), top=1,
+                limits=((0.8, RED),), top=1, lines=CORES,
             ),
             graph(
                 "Waiting for a core",
@@ -80,7 +82,8 @@ def host() -> Json:
                 (of_cores(WAITING, "worker"), "core {{cpu}}: worker"),
                 (f"{WAITING} unless on (instance, cpu) voicebot_core_role{{@}}",
                  "core {{cpu}}: free"),
-                limits=((0.05, RED),), top=0.1,
+                limits=((0.05, RED),), top=0.1, lines=CORES,
+                none="this kernel does not count it (no /proc/schedstat)",
             ),
         ),
         row(
@@ -135,7 +138,7 @@ def asterisk() -> Json:
             stat(
                 "Oldest call", "Longer than any call may be: a session was not ended.", "s",
                 ("time() - min(voicebot_oldest_call_start_timestamp_seconds{@} > 0)", "oldest"),
-                steps=((None, GREEN), (1800, RED)), none="no call",
+                steps=((None, GREEN), (900, RED)), none="no call",
             ),
         ),
         row(
@@ -153,13 +156,13 @@ def asterisk() -> Json:
                 "Calls turned away, per minute", "full: more cores or a second host; others: see "
                 "the runbook on refused calls.", "none",
                 ("sum by (reason) (rate(voicebot_connections_refused_total{@}[R])) * 60",
-                 "{{reason}}"), stack=True,
+                 "{{reason}}"), stack=True, top=1,
             ),
             graph(
                 "AudioSocket errors, per minute", "remote: Asterisk or the network broke the "
                 "protocol; local: we did.", "none",
                 ("sum by (fault) (rate(voicebot_audiosocket_errors_total{@}[R])) * 60",
-                 "{{fault}}"), colors={"local": RED, "remote": ORANGE},
+                 "{{fault}}"), colors={"local": RED, "remote": ORANGE}, top=1,
             ),
         ),
         row(
@@ -180,8 +183,8 @@ def asterisk() -> Json:
             table(
                 "Telephones and trunks", "offline: no call to or from it goes through.", "none",
                 "max by (resource) (asterisk_endpoints_state{@})",
-                columns={"resource": "Name",
-                         "Value": "State (0 unknown, 1 offline, 2 online)"},
+                columns={"resource": "Name", "Value": "State"},
+                says={"0": ("unknown", ORANGE), "1": ("offline", RED), "2": ("online", GREEN)},
             ),
         ),
     )  # fmt: skip

@@ -101,6 +101,20 @@ def _colors(colors: Mapping[str, str]) -> list[Json]:
     ]
 
 
+def _lines(lines: Sequence[tuple[str, int]]) -> list[Json]:
+    """For each query the colour, of which its lines get shades, and their width."""
+    return [
+        {
+            "matcher": {"id": "byFrameRefID", "options": chr(ord("A") + number)},
+            "properties": [
+                {"id": "color", "value": {"mode": "shades", "fixedColor": color}},
+                {"id": "custom.lineWidth", "value": width},
+            ],
+        }
+        for number, (color, width) in enumerate(lines)
+    ]
+
+
 def graph(
     title: str,
     about: str,
@@ -110,11 +124,15 @@ def graph(
     limits: Steps = (),
     top: float | None = None,
     log: bool = False,
+    signed: bool = False,
     colors: Mapping[str, str] | None = None,
+    lines: Sequence[tuple[str, int]] = (),
     exemplars: bool = False,
+    none: str = "",
     to: Sequence[str] = (),
 ) -> Json:
-    """Lines over time; *limits* are drawn as lines, *top* is the end of the axis at least."""
+    """Lines over time; *limits* are dashed ones, *top* is the end of the axis at least, which
+    begins at 0 unless *signed*; *none* is what an empty panel says."""
     custom: Json = {
         "drawStyle": "line",
         "lineInterpolation": "linear",
@@ -128,18 +146,20 @@ def graph(
     if log:
         custom["scaleDistribution"] = {"type": "log", "log": 10}
     defaults: Json = {"unit": unit, "custom": custom, "color": {"mode": "palette-classic"}}
-    if not log:
+    if not log and not signed:
         defaults["min"] = 0
     if top is not None:
         custom["axisSoftMax"] = top
+    if none:
+        defaults["noValue"] = none
     if limits:
-        custom["thresholdsStyle"] = {"mode": "line"}
+        custom["thresholdsStyle"] = {"mode": "dashed"}
         defaults["thresholds"] = _thresholds(((None, "transparent"), *limits))
     return _panel(
         "timeseries", title, about,
         _targets(queries, **({"exemplar": True} if exemplars else {})),
         to,
-        fieldConfig={"defaults": defaults, "overrides": _colors(colors or {})},
+        fieldConfig={"defaults": defaults, "overrides": [*_colors(colors or {}), *_lines(lines)]},
         options={
             "legend": {
                 "showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": [],
@@ -147,6 +167,11 @@ def graph(
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
     )  # fmt: skip
+
+
+def _mappings(says: Mapping[str, tuple[str, str]]) -> list[Json]:
+    options = {value: {"text": words, "color": color} for value, (words, color) in says.items()}
+    return [{"type": "value", "options": options}]
 
 
 def stat(
@@ -159,9 +184,11 @@ def stat(
     decimals: int | None = None,
     text: str = "auto",
     none: str = "no data",
+    listed: bool = False,
     to: Sequence[str] = (),
 ) -> Json:
-    """One number now, on its colour; *says* replaces values by (text, colour)."""
+    """One number now, on its colour; *says* replaces values by (text, colour), *listed* puts
+    several below each other."""
     defaults: Json = {
         "unit": unit,
         "noValue": none,
@@ -171,14 +198,14 @@ def stat(
     if decimals is not None:
         defaults["decimals"] = decimals
     if says:
-        options = {value: {"text": words, "color": color} for value, (words, color) in says.items()}
-        defaults["mappings"] = [{"type": "value", "options": options}]
+        defaults["mappings"] = _mappings(says)
     return _panel(
         "stat", title, about, _targets(queries, instant=True), to,
         fieldConfig={"defaults": defaults, "overrides": []},
         options={
             "colorMode": "background", "graphMode": "none", "justifyMode": "center",
-            "orientation": "auto", "textMode": text, "wideLayout": True,
+            "orientation": "horizontal" if listed else "auto", "textMode": text,
+            "wideLayout": True,
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         },
     )  # fmt: skip
@@ -244,13 +271,25 @@ def heatmap(
     )  # fmt: skip
 
 
-def table(title: str, about: str, unit: str, query: str, *, columns: Mapping[str, str]) -> Json:
-    """A line for each series now; *columns* are labels (and ``Value``) with their headings."""
+def table(
+    title: str,
+    about: str,
+    unit: str,
+    query: str,
+    *,
+    columns: Mapping[str, str],
+    says: Mapping[str, tuple[str, str]] | None = None,
+) -> Json:
+    """A line for each series now; *columns* are labels (and ``Value``) with their headings, *says*
+    replaces values by (text, colour)."""
+    defaults: Json = {"unit": unit, "color": {"mode": "thresholds"}, "noValue": "none"}
+    if says:
+        defaults["mappings"] = _mappings(says)
     order = {name: number for number, name in enumerate(columns)}
     return _panel(
         "table", title, about, _targets([(query, "")], instant=True, format="table"), (),
         fieldConfig={
-            "defaults": {"unit": unit, "color": {"mode": "thresholds"}, "noValue": "none"},
+            "defaults": defaults,
             "overrides": [],
         },
         options={"showHeader": True, "cellHeight": "sm"},

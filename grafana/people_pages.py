@@ -38,7 +38,7 @@ def recordings() -> Json:
         row(
             4,
             bars(
-                "Since the last good run of each nightly task",
+                "Last good run of each task, ago",
                 "Over a day and a half: it failed or did not run; see its runbook.", "s",
                 ("time() - max by (task) (voicebot_task_last_success_timestamp_seconds{@})",
                  "{{task}}"),
@@ -208,7 +208,7 @@ def slo() -> Json:
             graph(
                 "Error budget left, over time", "A cliff is an incident; a slope is a habit.",
                 "percentunit", ("slo:period_error_budget_remaining:ratio", "{{slo}}"),
-                limits=((0, RED),), top=1,
+                limits=((0, RED),), top=1, signed=True,
             ),
             graph(
                 "Bad events, share of each day", "Days above a promise's remainder spend more than "
@@ -216,7 +216,7 @@ def slo() -> Json:
             ),
         ),
         row(
-            7,
+            8,
             table(
                 "Alerts in the time shown",
                 "Many tickets of one name: mend the cause or the alert.", "none",

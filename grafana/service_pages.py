@@ -56,14 +56,14 @@ def overview() -> Json:
         "First page of whoever is on call. Is it us, how bad is it, and since when?",
         row(
             4,
-            stat(
-                "Firing alerts", "Red: at least one page is open; orange: tickets only.", "none",
-                ('count(ALERTS{alertstate="firing",severity="page"}) * 1000'
-                 ' or count(ALERTS{alertstate="firing",severity="ticket"}) or vector(0)', "alerts"),
-                steps=((None, GREEN), (1, ORANGE), (1000, RED)),
-                says={str(1000 * n): (f"{n} page" + "s" * (n > 1), RED) for n in range(1, 10)}
-                | {"0": ("none", GREEN)},
-            ),
+            (8, stat(
+                "Firing alerts", "Red: a page, open its runbook; orange: a ticket.", "none",
+                ('sort_desc(2 * max by (alertname) (ALERTS{alertstate="firing",severity="page"})'
+                 ' or max by (alertname) (ALERTS{alertstate="firing",severity="ticket"}))'
+                 ' or on () label_replace(vector(0), "alertname", "none", "", "")',
+                 "{{alertname}}"),
+                steps=((None, GREEN), (1, ORANGE), (2, RED)), text="name", listed=True,
+            )),
             stat(
                 "Service", "Anything but up: callers are with people now, or hear nothing.", "none",
                 ('2 * (max by (instance) (voicebot_draining{@}) == 1)'
@@ -83,7 +83,7 @@ def overview() -> Json:
                 steps=((None, RED), (0, GREEN), (90, YELLOW), (150, RED)), decimals=0, none="never",
             ),
             stat(
-                "Calls now", "At the limit the next caller goes to a person.", "percentunit",
+                "Places taken", "At the limit the next caller goes to a person.", "percentunit",
                 ("sum(voicebot_calls_active{@}) / sum(voicebot_calls_limit{@})", "of the limit"),
                 steps=((None, GREEN), (0.8, YELLOW), (0.95, RED)), decimals=0, to=("capacity",),
             ),
