@@ -1,9 +1,11 @@
 """A night's recordings converted while callers talk: how fast it goes, and how punctual they are.
 
 ``voicebot convert --delete-raw`` runs as cron runs it, at the lowest priority on the worker cores,
-beside a service with as many calls as it takes. The recordings are two minutes of the shipped
-voices; they share their bytes on disk, their MP3s do not. By itself, with options:
-``python -m bench.converting --recordings 1000``.
+beside a service with as many calls as it takes. Their speech is the clouds' (emulated, in a process
+that shares the worker cores): with the embedded engine twenty callers keep a worker core busy for
+themselves, and the night's work rightly waits for them (``--speech embedded`` shows it). The
+recordings are two minutes of the shipped voices; they share their bytes on disk, their MP3s do not.
+By itself, with options: ``python -m bench.converting --recordings 1000``.
 """
 
 from __future__ import annotations
@@ -18,15 +20,17 @@ import time
 import uuid
 import wave
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 
 from bench import figures, load
 from bench.arithmetic import grid_lateness, percentile
+from bench.emulated import CACHE
 from bench.figures import Measured, Say
 from bench.service import MeasuredService
+from voicebot.commands.emulated import EmulatedClouds
 from voicebot.config import Settings
 from voicebot.simulator import scenario
 from voicebot.simulator.lines import CLIPS
@@ -41,29 +45,37 @@ DIFFERENT = 8
 MOST_SECONDS = 3 * 3600.0
 
 
-async def measure(say: Say, recordings: int = RECORDINGS, calls: int = CALLS) -> Measured:
-    """The part's figures. Raises ValueError if a recording was not converted, or a call too short
-    to judge."""
+async def measure(
+    say: Say, recordings: int = RECORDINGS, calls: int = CALLS, *, clouds: bool = True
+) -> Measured:
+    """The part's figures. *clouds*: whether the calls' speech is theirs. Raises ValueError if a
+    recording was not converted, or a call too short to judge."""
     directory = Path(__file__).parent / "scenarios"
     scenarios = [scenario.load(str(directory / f"{name}.yaml")) for name in load.SCENARIOS]
     texts = dict.fromkeys(text for one in scenarios for text in one.lines())
     lines = await prepare_lines(list(texts), Settings(), say)
-    with tempfile.TemporaryDirectory(prefix="voicebot-bench-") as folder:
-        night = Path(folder)
+    with ExitStack() as stack:
+        night = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voicebot-bench-")))
         say(f"{recordings} recordings of {RECORDING_SECONDS} s")
         await asyncio.to_thread(make_recordings, night, recordings)
-        with MeasuredService(RECORDINGS_DIR=str(night)) as service:
-            cores = len(service.worker_cores())
-            converting = asyncio.create_task(_convert(night))
-            results: list[CallResult] = []
-            while not converting.done():
-                done = len(list(night.rglob("*.mp3")))  # noqa: ASYNC240 -- nothing is timed here
-                say(f"{done} converted; {calls} conversations at once")
-                if calls:
-                    results += await run_calls(scenarios, service.target, lines, count=calls)
-                else:
-                    await asyncio.wait((converting,))
-            took, used = await converting
+        settings = {"RECORDINGS_DIR": str(night)}
+        if clouds:
+            own = os.sched_getaffinity(0)
+            others = own - {min(own)} or own  # the first is the service's event loop's
+            emulator = EmulatedClouds(CACHE, "--voice", "espeak", cores=others)
+            settings |= stack.enter_context(emulator).settings
+        service = stack.enter_context(MeasuredService(**settings))
+        cores = len(service.worker_cores())
+        converting = asyncio.create_task(_convert(night))
+        results: list[CallResult] = []
+        while not converting.done():
+            done = len(list(night.rglob("*.mp3")))  # noqa: ASYNC240 -- nothing is timed here
+            say(f"{done} converted; {calls} conversations at once")
+            if calls:
+                results += await run_calls(scenarios, service.target, lines, count=calls)
+            else:
+                await asyncio.wait((converting,))
+        took, used = await converting
         left = [path.name for path in night.rglob("*.wav")]  # noqa: ASYNC240
         made = len(list(night.rglob("*.mp3")))  # noqa: ASYNC240
     if made < recordings:
@@ -79,8 +91,8 @@ async def measure(say: Say, recordings: int = RECORDINGS, calls: int = CALLS) ->
         },
         {
             "convert_x_real_time": f"{recordings} recordings of {RECORDING_SECONDS} s on {cores} "
-            f"worker cores beside {calls} calls, in {took:.0f} s; for its own CPU "
-            f"{sound / used:.0f}"
+            f"worker cores beside {calls} calls by {'the clouds' if clouds else 'our own engine'}, "
+            f"in {took:.0f} s; for its own CPU {sound / used:.0f}"
         },
     )
     if results:
@@ -182,13 +194,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.converting")
     parser.add_argument("--recordings", type=int, default=RECORDINGS, metavar="N")
     parser.add_argument("--calls", type=int, default=CALLS, metavar="N", help="0: none")
+    parser.add_argument("--speech", choices=("cloud", "embedded"), default="cloud")
     args = parser.parse_args()
     started = time.monotonic()
 
     def say(text: str) -> None:
         print(f"{time.monotonic() - started:5.0f} s  {text}", file=sys.stderr)
 
-    measured = asyncio.run(measure(say, args.recordings, args.calls))
+    measured = asyncio.run(measure(say, args.recordings, args.calls, clouds=args.speech == "cloud"))
     print(f"\n{figures.machine()}\n\n{figures.table(measured)}\n")
     return 0
 
