@@ -27,7 +27,7 @@ def test_only_turns_are_charged_and_all_of_them(play: Play, spoken: dict[str, by
         assert seconds(pcm) <= sent <= seconds(pcm) + 1.0, "the turn, its pre-roll and its pause"
         assert stand.count("stt_audio_seconds_total", provider="deepgram") == pytest.approx(sent)
         cost = stand.count("cost_total", stage="stt", provider="deepgram", traffic="live")
-        assert cost == pytest.approx(sent / 60 * 0.0077)
+        assert cost == pytest.approx(sent / 60 * 0.0048)
         assert stand.bill.cost == pytest.approx(cost)
 
     play(story)
