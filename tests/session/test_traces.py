@@ -109,6 +109,16 @@ async def one_turn(stage: CallStage) -> None:
     await stage.hang_up()
 
 
+def test_the_bot_that_spoke_before_the_words_were_known_speaks_in_their_turn_too() -> None:
+    """Slow words: "un instant" begins in the turn before, and goes on in the one they open."""
+    call = Traced(one_turn, stt=ScriptedStt([WORDS[0]], delay=1.6))
+    (turn,) = call.named("turn")
+    (spoken,) = [span for span in call.below(turn) if span.name == "speaking"]
+    before = [span for span in call.named("speaking") if span is not spoken]
+    assert max(span.end_time for span in before) == spoken.start_time
+    assert spoken.end_time - spoken.start_time > 1e9
+
+
 def test_one_call_is_one_tree_and_its_id_is_the_calls() -> None:
     call = Traced(whole_call)
     assert {span.context.trace_id for span in call.spans} == {call.call_id.int}

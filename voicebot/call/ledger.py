@@ -199,11 +199,16 @@ class CallLedger:
         speech_ended = timeline.speech_ended if timeline is not None else None
         before, after = assign(requests, speech_ended)
         self._turn.requests += before
+        # A filler that began before the words were known goes on in the turn that they open.
+        sounding = [sound for sound in self._turn.sounds if sound.end is None]
+        for sound in sounding:
+            sound.end = now
         self._close(now)
         requests.clear()
         self._turns += 1
         self._turn = Turn(self._turns, datetime.now(UTC), now, self._state, timeline)
         self._turn.requests += after
+        self._turn.sounds += [Sound(now) for _ in sounding]
 
     def _close(self, now: float) -> None:
         turn = self._turn
