@@ -11,6 +11,7 @@ from tests.support.call_stage import CallStage, LoudnessVad
 from tests.support.waiting import until
 from voicebot.audio import pcm
 from voicebot.call.hearing import VoiceActivity
+from voicebot.emulator.faults import Service
 
 SPOKEN = clips()
 SOON = 2.0
@@ -65,10 +66,28 @@ class Call:
         await self.stage.listen_until_silent()
         return " ".join(str(event["text"]) for event in self.stage.events("bot_said"))
 
+    @property
+    def heard(self) -> bytes:
+        """All that the caller has heard, without the silence."""
+        return b"".join(frame for frame in self.stage.heard if frame is not None)
+
+    async def heard_out(self, longest: float) -> None:
+        """Hear the bot out, pauses of *longest* seconds included."""
+        quiet = 0
+        while quiet * pcm.FRAME_SECONDS < longest:
+            await self.stage.slots(1)
+            quiet = 0 if self.stage.heard[-1] is not None else quiet + 1
+
+    def idle(self, service: Service) -> bool:
+        """Whether nobody is at work at *service*: no request, and no line that is not kept for the
+        next sentence."""
+        kept = self.stand.lines_kept if service is Service.REALTIME else 0
+        return len(self.stand.emulator.open_exchanges(service)) <= kept
+
     def count(self, name: str, **labels: str) -> float:
         return self.stage.metric(f"voicebot_{name}", **labels)
 
     async def hang_up(self) -> None:
         """End it; nothing of it may be left, at once."""
         await self.stage.hang_up()
-        await until(lambda: not self.stand.emulator.open_exchanges(), 5, "no request is left")
+        await until(lambda: all(map(self.idle, Service)), 5, "no request is left")

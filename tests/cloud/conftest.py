@@ -7,6 +7,7 @@ import warnings
 import wave
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import uvloop
 import yaml
 
+from tests.support import virtual_time
 from tests.support.waiting import until
 from voicebot import chains, config
 from voicebot.audio.pcm import FRAME_BYTES, SAMPLE_RATE
@@ -36,6 +38,9 @@ with warnings.catch_warnings():  # deepgram-sdk imports what websockets has depr
     import deepgram.listen.v1.client
     import deepgram.speak.v1.client  # noqa: F401
 
+    from voicebot.emulator.brain import Brain
+    from voicebot.emulator.engines import Espeak, KnownClips, Sentences
+    from voicebot.emulator.latency import Latency, Profile
     from voicebot.emulator.server import Emulator
 
 STORY_SECONDS = 60.0
@@ -132,6 +137,12 @@ class Stand:
         self.stream = self.chains.stt.open("call", self.transcripts.append, self.errors.append)
         return self.stream
 
+    @property
+    def lines_kept(self) -> int:
+        """Connections to OpenAI Realtime that wait for whatever is to be said next."""
+        voice = self.clouds.voices.get("openai_realtime")
+        return len(voice._sessions._idle) if voice is not None else 0  # type: ignore[attr-defined]
+
     def used(self, provider: str, unit: Unit) -> float:
         """So much is on the bill of the call."""
         return sum(use.amount for use in self.bill if (use.provider, use.unit) == (provider, unit))
@@ -205,16 +216,24 @@ def spoken() -> dict[str, bytes]:
     return clips()
 
 
-@pytest.fixture
-def play_all(tmp_path: Path) -> Callable[..., None]:
-    """Run stories side by side, each with chains and an emulator of its own: what takes time in
-    them is mostly waiting. All are played out; those that fail are named. *env* changes settings.
-    """
+@cache
+def _recogniser() -> KnownClips:
+    return KnownClips.load()
+
+
+def _emulator() -> Emulator:
+    """What ``Emulator.simple()`` makes, without reading the recordings for each story."""
+    voice = Sentences(Espeak())
+    return Emulator(_recogniser(), voice, Latency(Profile()), Brain.load())
+
+
+def _player(directory: Path, run_loop: Callable[[Any], Any]) -> Callable[..., None]:
+    """Plays stories by *run_loop*, with an empty file of settings in *directory*."""
 
     async def tell(story: Story, env: dict[str, str], turn: asyncio.Semaphore) -> None:
-        async with turn, asyncio.timeout(STORY_SECONDS), Emulator.simple() as emulator:
-            (tmp_path / "settings").touch()
-            environ = {"VOICEBOT_ENV_FILE": str(tmp_path / "settings")}
+        async with turn, asyncio.timeout(STORY_SECONDS), _emulator() as emulator:
+            (directory / "settings").touch()
+            environ = {"VOICEBOT_ENV_FILE": str(directory / "settings")}
             settings = config.load({**environ, **emulator.environment(), **env})
             stand = Stand(emulator, settings)
             try:
@@ -224,15 +243,14 @@ def play_all(tmp_path: Path) -> Callable[..., None]:
                 await until(lambda: not emulator.open_exchanges(), 5, "no request left")
 
     def run(stories: dict[str, Story], **env: str) -> None:
-        async def main() -> list[BaseException | None]:
+        async def main() -> tuple[list[BaseException | None], list[asyncio.Task[Any]]]:
             turn = asyncio.Semaphore(AT_ONCE)
             told = (tell(story, env, turn) for story in stories.values())
             outcomes = await asyncio.gather(*told, return_exceptions=True)
             left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            assert left == []
-            return outcomes
+            return outcomes, left
 
-        outcomes = uvloop.run(main())
+        outcomes, left = run_loop(main())
         failed = [(name, e) for name, e in zip(stories, outcomes, strict=True) if e is not None]
         for name, error in failed:
             error.add_note(f"in the story {name}")
@@ -240,8 +258,24 @@ def play_all(tmp_path: Path) -> Callable[..., None]:
             raise BaseExceptionGroup("several stories failed", [error for _, error in failed])
         if failed:
             raise failed[0][1]
+        assert left == []
 
     return run
+
+
+@pytest.fixture
+def play_all(tmp_path: Path) -> Callable[..., None]:
+    """Run stories side by side, each with chains and an emulator of its own: what takes time in
+    them is mostly waiting. All are played out; those that fail are named. *env* changes settings.
+    """
+    return _player(tmp_path, uvloop.run)
+
+
+@pytest.fixture
+def imagine_all(tmp_path: Path) -> Callable[..., None]:
+    """The same on a clock that jumps: sockets, kits and emulator are real, waiting is not. Seconds
+    are those that somebody chose to wait, however busy the machine is."""
+    return _player(tmp_path, virtual_time.run_with_sockets)
 
 
 @pytest.fixture

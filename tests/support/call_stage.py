@@ -13,12 +13,14 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cache
 
 from voicebot import script_file
 from voicebot.audio import pcm
 from voicebot.call.hearing import VoiceActivity
 from voicebot.call.recorder import Recorder
 from voicebot.call.session import CallSession, Ended, Services
+from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits
 from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord
 from voicebot.learned import Learned
@@ -93,6 +95,12 @@ class ScriptedStt:
             timer.cancel()
 
 
+@cache
+def _script() -> Script:
+    """The shipped one; nobody can change it."""
+    return script_file.load()
+
+
 def speech_of(text: str) -> bytes:
     return BOT_FRAME * round(len(text.split()) * SECONDS_PER_WORD / pcm.FRAME_SECONDS)
 
@@ -144,7 +152,7 @@ class Prompts:
     """Every fixed sentence of the shipped script."""
 
     def __init__(self) -> None:
-        self._audio = {text: speech_of(text) for text in script_file.load().fixed_texts()}
+        self._audio = {text: speech_of(text) for text in _script().fixed_texts()}
 
     def get(self, text: str) -> bytes | None:
         return self._audio.get(text)
@@ -202,7 +210,7 @@ class CallStage:
         self.hung_up_by_bot = False
         self.late_frames = 0
         services = Services(
-            script=script_file.load(),
+            script=_script(),
             limits=Limits(8, 15, 600),
             stt=InstrumentedSpeechToText(self.stt, self.metrics) if measured else self.stt,
             llm=llm,

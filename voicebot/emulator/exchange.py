@@ -19,7 +19,11 @@ from voicebot.emulator.latency import Step
 from voicebot.emulator.records import Records
 from voicebot.emulator.refusal import RefusalError
 
-now = time.monotonic
+
+def now() -> float:
+    """Seconds of the machine's monotonic clock."""
+    return time.monotonic()
+
 
 #: A slow answer: so long between its pieces, which would be milliseconds apart.
 SLOW_SECONDS: Final = 0.25
