@@ -124,7 +124,7 @@ def _system(
             stack.callback(kernel_clock, synchronised=False)
     return system(
         directory, scale, clouds=drill.clouds, asterisk=asterisk, registrar=registrar,
-        callers=drill.callers, scenario=drill.scenario, **settings,
+        callers=drill.callers, scenarios=(drill.scenario,), **settings,
     )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ import yaml
 
 from prometheus import build
 from tests.support.asterisk import AsteriskInstance
-from tests.support.observed import BINARIES, REPOSITORY, Observed, free_port
-from tests.support.service import ServiceInstance
+from tests.support.observed import BINARIES, Observed, free_port
+from tests.support.service import REPOSITORY, ServiceInstance
 from voicebot.telemetry import probes, tasks
 
 HOST = "drill"
@@ -204,9 +205,11 @@ def keep_probing(stage: Stage, file: Path, stop: threading.Event) -> None:
             return
 
 
-def keep_calling(stage: Stage, scenario: str, stop: threading.Event) -> None:
+def keep_calling(stage: Stage, scenarios: Iterable[str], stop: threading.Event) -> None:
     """One customer after the other."""
-    while not stop.is_set():
+    for scenario in scenarios:
+        if stop.is_set():
+            return
         with contextlib.suppress(subprocess.TimeoutExpired):
             stage.observed.call(scenario)
 
@@ -251,7 +254,7 @@ def system(
     asterisk: AsteriskInstance | None = None,
     registrar: AsteriskInstance | None = None,
     callers: int = 0,
-    scenario: str = "internet-resolved",
+    scenarios: Sequence[str] = ("internet-resolved",),
     **settings: str,
 ) -> Iterator[Stage]:
     """Everything up, scraped and quiet inside; all of it gone after."""
@@ -294,7 +297,10 @@ def system(
             Process(
                 BINARIES / "prometheus", f"--web.listen-address={own}",
                 f"--config.file={prometheus_file(directory, targets, scale)}",
-                f"--storage.tsdb.path={directory / 'tsdb'}", log=directory / "prometheus.log",
+                f"--storage.tsdb.path={directory / 'tsdb'}",
+                "--enable-feature=exemplar-storage",
+                "--web.cors.origin=.*",  # `make dashboards` asks from a page of its own
+                log=directory / "prometheus.log",
             )
         )  # fmt: skip
         stage = Stage(
@@ -307,8 +313,12 @@ def system(
                 target=keep_probing, args=(stage, textfiles / "probe.prom", stop), daemon=True
             ),
             *(
-                threading.Thread(target=keep_calling, args=(stage, scenario, stop), daemon=True)
-                for _ in range(callers)
+                threading.Thread(
+                    target=keep_calling,
+                    args=(stage, islice(cycle(scenarios), first, None), stop),
+                    daemon=True,
+                )
+                for first in range(callers)
             ),
         ]
         for thread in threads:

@@ -11,7 +11,17 @@ VALUES = {
 }  # fmt: skip
 _WORDS = {
     "and", "or", "unless", "by", "on", "ignoring", "group_left", "group_right", "bool", "offset",
+    "sum", "min", "max", "avg", "count", "topk",
 }  # fmt: skip
+_TOKENS = re.compile(
+    r'"[^"]*"'  # a text
+    r"|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)"
+    r"|\[[^\]]*\]"  # a range
+    r"|\d[\w.]*"
+    r'|([a-zA-Z_:][\w:]*)((?:\{(?:[^}"]|"[^"]*")*\})?)(\s*\()?'
+)
+CONDITION = re.compile(r"[<>!=]=|[<>]|\b(?:and|unless|absent)\b")
+"""What may leave nothing of an answer although all series are there."""
 
 
 def panels(page: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -32,10 +42,21 @@ def filled(expression: str, values: Mapping[str, str] = VALUES) -> str:
     return re.sub(r"\$\{?(\w+)\}?", lambda match: values[match[1]], expression)
 
 
+def selectors(expression: str) -> set[str]:
+    """The series that an expression is made of, as ``name{labels}``."""
+    return {
+        name + labels
+        for name, labels, opened in (match.groups("") for match in _TOKENS.finditer(expression))
+        if name and not opened and name not in _WORDS
+    }
+
+
 def metrics(expression: str) -> set[str]:
     """The names of the metrics in an expression, without a histogram's suffix."""
-    bare = re.sub(r'"[^"]*"', "", expression)
-    bare = re.sub(r"\b(by|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", bare)
-    named = set(re.findall(r"[a-zA-Z_:][\w:]*\b(?!\s*\()", bare)) - _WORDS
+    named = {selector.partition("{")[0] for selector in selectors(expression)}
     return {re.sub(r"(voicebot_\w+_seconds)_(bucket|sum|count)$", r"\1", name) for name in named}
+
+
+def conditional(expression: str) -> bool:
+    """Whether an expression may have no answer although all its series are there."""
+    return bool(CONDITION.search(re.sub(r'\{(?:[^}"]|"[^"]*")*\}|"[^"]*"', "", expression)))
