@@ -27,6 +27,10 @@ OUTCOMES = {
 TURNS = {
     "answered": GREEN, "interrupted": BLUE, "no_input": YELLOW, "no_match": ORANGE, "failed": RED,
 }  # fmt: skip
+REPLIES = {
+    "answered": GREEN, "understood": BLUE, "unclear": YELLOW, "misfit": ORANGE, "failed": RED,
+}  # fmt: skip
+WAITING_FOR = {"stt": YELLOW, "llm": PURPLE, "tts": GREEN, "storage": RED}
 REQUESTS = {"ok": GREEN, "cancelled": GREY, "timeout": ORANGE, "error": RED}
 STAGES = {"endpointing": BLUE, "llm": PURPLE, "tts": GREEN, "playout": GREY}
 
@@ -211,6 +215,26 @@ def latency() -> Json:
                 stack=True, colors={"accepted": BLUE, "backchannel": GREY, "false": ORANGE},
             ),
         ),
+        row(
+            7,
+            graph(
+                "Turns with a filler, by what was late",
+                "Above the line callers hear 'un instant' too often; its colour says who is late.",
+                "percentunit",
+                ("sum by (waiting_for) (rate(voicebot_fillers_total{@}[R])) / ignoring "
+                 "(waiting_for) group_left () (sum(rate(voicebot_turns_total{@}[R])) > 0)",
+                 "{{waiting_for}}"),
+                stack=True, colors=WAITING_FOR, limits=((0.05, RED),), top=0.1, to=("providers",),
+            ),
+            graph(
+                "Asked ahead of the turn's end, per minute",
+                "Much dropped: paid for nothing; capped: the limit of a turn or call was reached.",
+                "none",
+                ("sum by (fate) (rate(voicebot_llm_speculations_total{@}[R])) * 60", "{{fate}}"),
+                stack=True, colors={"used": GREEN, "dropped": ORANGE, "capped": GREY},
+                to=("providers",),
+            ),
+        ),
     )  # fmt: skip
 
 
@@ -265,6 +289,23 @@ def providers() -> Json:
                 "Cost per hour", "A jump without more calls: look for retries and hedges.", "none",
                 ("sum(rate(voicebot_cost_total{@}[1h])) * 3600", "per hour"), decimals=2,
                 none="nothing paid",
+            ),
+        ),
+        row(
+            7,
+            graph(
+                "Replies of the language model, per minute",
+                "Orange: what it writes does not fit, so its model or the script changed; red: it "
+                "failed.", "none",
+                ("sum by (outcome) (rate(voicebot_llm_replies_total{@}[R])) * 60", "{{outcome}}"),
+                stack=True, colors=REPLIES,
+            ),
+            graph(
+                "Useless replies", "Above the line: callers are asked to repeat for nothing.",
+                "percentunit",
+                ('sum(rate(voicebot_llm_replies_total{@,outcome="misfit"}[R]))'
+                 " / (sum(rate(voicebot_llm_replies_total{@}[R])) > 0)", "misfit"),
+                limits=((0.1, RED),), top=0.2, colors={"misfit": ORANGE},
             ),
         ),
         row(7, _requests("stt", "Listening"), _requests("llm", "Language model"),
