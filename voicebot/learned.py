@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import re
 import string
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -83,6 +84,22 @@ class Privacy:
         if {word for known in about_caller for word in tokens(known)} & set(words):
             return False
         return not any(pattern.fullmatch(text) for pattern in self._filled)
+
+
+def files_that_say(directory: Path, says: Callable[[str], bool]) -> list[Path]:
+    """What is kept below *directory* (``CACHE_DIR``), of any voice, of the sentences that *says* is
+    true of; and of those whose words nobody can tell. They are files like any others: they may go
+    while a service runs, which has them in memory until its next start."""
+    found = []
+    for path in (directory / FOLDER).glob("*.slin"):
+        note = path.with_suffix(".json")
+        try:
+            text = json.loads(note.read_text(encoding="utf-8"))["text"]
+        except (OSError, ValueError, KeyError, TypeError):
+            text = None
+        if not isinstance(text, str) or says(text):
+            found += [path, note]
+    return sorted(path for path in found if path.exists())
 
 
 class Learned:

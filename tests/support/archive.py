@@ -54,10 +54,12 @@ class House:
         self.journal_file = root / "journal.db"
         self.journal_url = f"sqlite:///{self.journal_file}"
         self.backups = root / "backups"
+        self.cache = root / "cache"
         self.environment = {
             "RECORDINGS_DIR": str(self.recordings),
             "JOURNAL_URL": self.journal_url,
             "CONTROL_PORT": "0",
+            "CACHE_DIR": str(self.cache),
             "VOICEBOT_ENV_FILE": os.devnull,
             "TZ": "UTC",
         }

@@ -5,7 +5,8 @@ and of every call in which it was said (read back, or spelt out and not confirme
 calls stay. Each step can be repeated after a kill: the calls are found by what goes last.
 
 1. The calls' ids are noted (``.erased``), for a restore from an older snapshot.
-2. Recordings are removed.
+2. Recordings are removed, and learnt sentences (:mod:`voicebot.learned`) that hold the number or a
+   name. There should be none; one that only looks as if it held a name is learnt again.
 3. The journal's rows are emptied, and overwritten on disk.
 """
 
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from voicebot import learned
 from voicebot.archive import ArchiveError, recordings
 from voicebot.archive.place import Snapshot
 from voicebot.archive.records import Found, Records
@@ -27,6 +29,7 @@ from voicebot.dialogue.script import Script
 from voicebot.dialogue.words import tokens
 
 _FEWEST_DIGITS = 6
+_SHORTEST_NAME = 3  # letters: shorter ones ("de", "le") are words, too
 _BETWEEN = r"[\s.,/-]{0,3}"  # what people and recognisers put between digits
 
 
@@ -80,19 +83,36 @@ class Person:
     """Finished recordings."""
     parts: list[Path]
     """Unfinished ones, that a crash left."""
+    sentences: list[Path]
+    """Files of learnt sentences."""
     running: list[str]
     """Ids of calls that have not ended: their end will write to the journal again."""
 
     def __bool__(self) -> bool:
-        return bool(self.found or self.files or self.parts)
+        return bool(self.found or self.files or self.parts or self.sentences)
 
 
 def search(
-    records: Records, directory: Path, number: Number, *, running: Collection[str] = ()
+    records: Records,
+    directory: Path,
+    cache: Path,
+    number: Number,
+    *,
+    running: Collection[str] = (),
 ) -> Person:
-    """Everything of whoever has *number*; *running* are the ids of calls in progress."""
+    """Everything of whoever has *number*, in the journal, in *directory* (the recordings) and in
+    *cache*; *running* are the ids of calls in progress."""
     found = records.search(number.is_, number.said_in)
-    return _with_files(found, directory, set(running))
+    person = _with_files(found, directory, set(running))
+    person.sentences = _sentences(cache, number, found.names)
+    return person
+
+
+def _sentences(cache: Path, number: Number, names: Collection[str]) -> list[Path]:
+    words = {word for name in names for word in tokens(name) if len(word) >= _SHORTEST_NAME}
+    return learned.files_that_say(
+        cache, lambda text: number.said_in(text) or bool(words & set(tokens(text)))
+    )
 
 
 def _with_files(found: Found, directory: Path, running: set[str]) -> Person:
@@ -105,24 +125,27 @@ def _with_files(found: Found, directory: Path, running: set[str]) -> Person:
     parts = recordings.parts_of(directory, ids)
     growing = [path for path in parts if _is_written(path)]
     live = (ids & running) | {recordings.call_id_of(path.name) or "" for path in growing}
-    return Person(found, sorted(files), [p for p in parts if p not in growing], sorted(live))
+    return Person(found, sorted(files), [p for p in parts if p not in growing], [], sorted(live))
 
 
 def erase(records: Records, directory: Path, person: Person, *, now: datetime) -> None:
     """Erase it. The caller has the recordings. Raises ArchiveError; can then be repeated."""
     recordings.note_erased(directory, person.found.call_ids, now)
-    recordings.remove([*person.files, *person.parts])
+    recordings.remove([*person.files, *person.parts, *person.sentences])
     records.erase(person.found.call_ids, person.found.callbacks)
 
 
-def proof(records: Records, directory: Path, number: Number, erased: Collection[str]) -> list[str]:
+def proof(
+    records: Records, directory: Path, cache: Path, number: Number, erased: Found
+) -> list[str]:
     """Look for everything once more; what is still there, in words. Empty: it is proven."""
     remains: list[str] = []
-    again = search(records, directory, number)
+    again = search(records, directory, cache, number)
     if again.found:
         remains.append(f"{len(again.found.call_ids)} calls in the journal; run this again")
-    left = _with_files(Found(confirmed=set(erased)), directory, set())
-    remains += [f"{path}; remove it" for path in (*left.files, *left.parts)]
+    left = _with_files(Found(confirmed=erased.call_ids), directory, set())
+    left.sentences = _sentences(cache, number, erased.names)
+    remains += [f"{path}; remove it" for path in (*left.files, *left.parts, *left.sentences)]
     settled = records.settle()
     if settled and records.holds_bytes(number.as_bytes()):
         # An older version removed rows without overwriting them. Written anew, the file has only

@@ -57,6 +57,8 @@ class Found:
     mentioned: set[str] = field(default_factory=set)
     """Further calls in which it was only said."""
     callbacks: list[int] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    """Given in these calls."""
     turns: int = 0
     """Turns of these calls that have a text."""
     recordings: list[Path] = field(default_factory=list)
@@ -128,11 +130,12 @@ class Records:
             ):
                 if is_number(number):
                     found.confirmed.add(call_id)
-            for key, call_id, number in connection.execute(
-                select(callbacks.c.id, callbacks.c.call_id, callbacks.c.number)
+            for key, call_id, number, name in connection.execute(
+                select(callbacks.c.id, callbacks.c.call_id, callbacks.c.number, callbacks.c.name)
             ):
                 if is_number(number):
                     found.callbacks.append(key)
+                    found.names |= {name} if name else set()
                     found.confirmed |= {call_id} if call_id else set()
             texts = select(turns.c.call_id, turns.c.caller_text, turns.c.bot_text).where(_HAS_TEXT)
             for call_id, *said in connection.execute(texts.execution_options(yield_per=1000)):
@@ -147,9 +150,12 @@ class Records:
                 select(func.count()).select_from(turns).where(turns.c.call_id.in_(ids), _HAS_TEXT)
             ).scalar_one()
             rows = connection.execute(
-                select(calls.c.started_at, calls.c.recording).where(calls.c.id.in_(ids))
+                select(calls.c.started_at, calls.c.recording, calls.c.caller_name).where(
+                    calls.c.id.in_(ids)
+                )
             )
-            for started_at, files in rows:
+            for started_at, files, name in rows:
+                found.names |= {name} if name else set()
                 found.earliest = min(found.earliest or started_at, started_at)
                 found.recordings += [Path(file) for file in (files or "").splitlines()]
 

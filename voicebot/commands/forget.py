@@ -51,19 +51,21 @@ def _forget(args: argparse.Namespace, settings: Settings) -> Done:
         closing(Records(settings.journal_url)) as records,
     ):
         running = running_calls(Machine(), settings) or ()
-        person = erasure.search(records, directory, number, running=running)
+        cache = settings.cache_dir
+        person = erasure.search(records, directory, cache, number, running=running)
         print(_inventory(number, person))
         if person and not (args.yes or _agreed()):
             raise ArchiveError("nothing was erased; say yes, or add --yes")
-        ids = person.found.call_ids
         erasure.erase(records, directory, person, now=datetime.now(UTC))
-        remains = erasure.proof(records, directory, number, ids)
+        remains = erasure.proof(records, directory, cache, number, person.found)
     for line in remains:
         print(f"still there: {line}")
     for call_id in person.running:
         print(f"still running: call {call_id}; run this again when it is over")
     if not remains and not person.running:
-        print("searched again, in journal and recordings: nothing is left")
+        print("searched again, in journal, recordings and learnt sentences: nothing is left")
+    if person.sentences:
+        print("a service that runs knows these learnt sentences until its next start")
     _tell_of_backups(person, settings)
     print(
         "not looked at: logs (they have what people say only with LOG_TRANSCRIPTS=true), and "
@@ -83,6 +85,7 @@ def _inventory(number: Number, person: Person) -> str:
             f"  texts       {found.turns} turns",
             f"  callbacks   {len(found.callbacks)}",
             f"  recordings  {len(files)} ({task.megabytes(size)})",
+            f"  learnt      {sum(p.suffix == '.slin' for p in person.sentences)} sentences",
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import sqlite3
@@ -15,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.archive import MARIE, NOW, PIERRE, House, call_id, voicebot
-from voicebot import script_file
+from voicebot import learned, script_file
 from voicebot.archive import ArchiveError, recordings
 from voicebot.archive.erasure import Number, holding
 from voicebot.archive.place import Snapshot
 from voicebot.commands import forget
 from voicebot.journal import CallStarted, Journal
 from voicebot.journal.reader import JournalReader
+from voicebot.prompts import PromptCache
 from voicebot.telemetry.metrics import Metrics
 
 Capture = pytest.CaptureFixture[str]
@@ -65,6 +67,40 @@ def test_every_trace_goes_and_everybody_else_stays(
     assert callback["number"] == MARIE
     assert calls[call_id(3)]["caller_name"] == "Marie Martin"
     assert (calls[call_id(1)]["outcome"], calls[call_id(1)]["turns"]) == ("completed", 1)
+
+
+def learn(house: House, *texts: str, voice: str = "a voice") -> None:
+    """Put them where :mod:`voicebot.learned` keeps what it has learnt, past its own safeguards."""
+    shelf = PromptCache(house.cache / learned.FOLDER, voice)
+    for text in texts:
+        asyncio.run(shelf.add(text, b"\1\0" * 8000))
+
+
+def test_a_learnt_sentence_with_the_number_or_the_name_goes_too(
+    house: House, capsys: Capture
+) -> None:
+    """None should exist: :class:`voicebot.learned.Privacy` sees to that. If one does, it goes."""
+    house.live(1)
+    harmless = "Vérifiez que le câble est bien enfoncé."
+    learn(house, "Je note le zéro six douze trente-quatre cinquante-six soixante-dix-huit.")
+    learn(house, "Très bien dupont, je regarde.", harmless, voice="another voice")
+    (house.cache / learned.FOLDER / f"{'0' * 32}.slin").write_bytes(b"whose words nobody knows")
+
+    assert voicebot("forget", PIERRE, "--yes") == 0
+
+    out = capsys.readouterr().out
+    assert "learnt      3 sentences" in out
+    assert "until its next start" in out
+    assert PromptCache(house.cache / learned.FOLDER, "another voice").kept() == [harmless]
+    assert len(house.files(house.cache)) == 2, "its audio and its note"
+
+
+def test_a_learnt_sentence_is_found_without_any_call(house: House, capsys: Capture) -> None:
+    house.live(3, MARIE)
+    learn(house, "Je note le 06 12 34 56 78.")
+    assert voicebot("forget", PIERRE, "--yes") == 0
+    assert "calls       0" in capsys.readouterr().out
+    assert house.files(house.cache) == []
 
 
 @pytest.mark.parametrize(
