@@ -36,6 +36,8 @@ KIT_MODULES = {
 }
 LIVE_SECONDS = 30.0
 
+Asking = asyncio.Task[Finding]
+
 
 def speech(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """Who listens, who understands and who speaks."""
@@ -101,37 +103,53 @@ def sunsets(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def live(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    """Whether each cloud really answers, with these keys, models and voices."""
-    try:
-        findings = asyncio.run(_live(settings))
-    except ProviderError as error:
-        findings = [fault(str(error), "see above")]
-    yield from findings or [good("no cloud is in use, so none was asked")]
+    """Whether each cloud really answers, with these keys, models and voices.
+
+    All are asked at once, and told of as they answer: one that hangs holds up none.
+    """
+    with asyncio.Runner() as runner:
+        try:
+            made = runner.run(_made(settings))
+        except ProviderError as error:
+            yield fault(str(error), "see above")
+            return
+        if not made.checks:
+            yield good("no cloud is in use, so none was asked")
+        asking = {runner.get_loop().create_task(_asked(check)) for check in made.checks}
+        try:
+            while asking:
+                answered, asking = runner.run(_next(asking))
+                for task in answered:
+                    yield task.result()
+        finally:
+            runner.run(made.close())
 
 
-async def _live(settings: Settings) -> list[Finding]:
+async def _made(settings: Settings) -> clouds.Clouds:
     from voicebot import chains  # here, as above
 
-    made = await asyncio.to_thread(
+    return await asyncio.to_thread(
         chains.clouds, settings, "fr", "", Prices("", date.min, {}), Metrics()
     )
-    try:
-        return [await _asked(check) for check in made.checks]
-    finally:
-        await made.close()
+
+
+async def _next(asking: set[Asking]) -> tuple[set[Asking], set[Asking]]:
+    """Wait for the next answer; those who have answered, and those who have not."""
+    return await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _asked(check: clouds.Check) -> Finding:
     loop = asyncio.get_running_loop()
     began = loop.time()
     text = f"{STAGES[check.stage]}: {check.provider}"
+    remedy = f"mend it, or take {check.provider} out of {check.stage.name}_CHAIN"
     try:
         async with asyncio.timeout(LIVE_SECONDS):
             await check.try_it()
     except ProviderError as error:
-        return fault(f"{text} does not work: {error}", "mend it, or take it out of the chain")
+        return fault(f"{text} does not work: {error}", remedy)
     except TimeoutError:
-        return fault(f"{text} did not answer in {LIVE_SECONDS:g} s", "check the network")
+        return fault(f"{text} did not answer in {LIVE_SECONDS:g} s", remedy)
     return good(f"{text} works, {loop.time() - began:.1f} s for one request")
 
 
