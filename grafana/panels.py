@@ -282,15 +282,19 @@ def table(
 ) -> Json:
     """A line for each series now; *columns* are labels (and ``Value``) with their headings, *says*
     replaces values by (text, colour)."""
-    defaults: Json = {"unit": unit, "color": {"mode": "thresholds"}, "noValue": "none"}
-    if says:
-        defaults["mappings"] = _mappings(says)
+    words: Json = {
+        "matcher": {"id": "byName", "options": columns.get("Value")},
+        "properties": [
+            {"id": "mappings", "value": _mappings(says or {})},
+            {"id": "custom.cellOptions", "value": {"type": "color-text"}},
+        ],
+    }
     order = {name: number for number, name in enumerate(columns)}
     return _panel(
         "table", title, about, _targets([(query, "")], instant=True, format="table"), (),
         fieldConfig={
-            "defaults": defaults,
-            "overrides": [],
+            "defaults": {"unit": unit, "color": {"mode": "thresholds"}, "noValue": "none"},
+            "overrides": [words] if says else [],
         },
         options={"showHeader": True, "cellHeight": "sm"},
         transformations=[

@@ -97,7 +97,8 @@ class Settings:
         group="calls")  # fmt: skip
     drain_timeout: float = _setting(
         "DRAIN_TIMEOUT", "660", _seconds(0, 7200), "s",
-        "After SIGTERM, how long running calls may go on. Keep it above MAX_CALL_DURATION.",
+        "After SIGTERM, how long running calls may go on. Keep it above MAX_CALL_DURATION; a drain "
+        "of 20 minutes pages.",
         group="calls")  # fmt: skip
     resume_window: float = _setting(
         "RESUME_WINDOW", "120", _seconds(5, 3600), "s",

@@ -136,17 +136,19 @@ function Numbers({ panel, frames, width, height }: any) {
     data: frames, reduceOptions: options.reduceOptions, fieldConfig: panel.fieldConfig,
     replaceVariables: same, theme, timeZone: "utc", sparkline: false,
   });
-  if (panel.type === "stat")
+  if (panel.type === "stat") {
+    const listed = options.orientation === "horizontal";
     return (
-      <div style={{ display: "flex", gap: 4 }}>
+      <div style={{ display: "flex", gap: 4, flexDirection: listed ? "column" : "row" }}>
         {values.map((v: any, n: number) => (
           <U.BigValue key={n} value={v.display} colorMode={options.colorMode} graphMode="none"
-            justifyMode={options.justifyMode} theme={theme} height={height}
+            justifyMode={options.justifyMode} theme={theme} height={listed ? height / values.length - 4 : height}
             textMode={options.textMode === "auto" ? (values.length > 1 ? "value_and_name" : "value") : options.textMode}
-            width={width / values.length - 4} />
+            width={listed ? width : width / values.length - 4} />
         ))}
       </div>
     );
+  }
   const each = Math.min(options.maxVizHeight, height / Math.max(1, values.length) - 6);
   return (
     <div style={{ display: "flex", flexDirection: "column", gap: 6 }}>
@@ -185,11 +187,18 @@ function Lines({ of }: any) {
       <thead><tr>{of.fields.map((f: any) => <th key={f.name} style={line}>{f.name}</th>)}</tr></thead>
       <tbody>
         {of.fields[0].values.map((_: any, n: number) => (
-          <tr key={n}>{of.fields.map((f: any) => <td key={f.name} style={line}>{f.values[n]}</td>)}</tr>
+          <tr key={n}>{of.fields.map((f: any) => <Cell key={f.name} field={f} value={f.values[n]} style={line} />)}</tr>
         ))}
       </tbody>
     </table>
   );
+}
+
+function Cell({ field, value, style }: any) {
+  const { text, color } = D.getDisplayProcessor({ field, theme })(value);
+  return field.config.mappings?.length
+    ? <td style={{ ...style, color }}>{text}</td>
+    : <td style={style}>{value}</td>;
 }
 
 class Guard extends React.Component<any, any> {
@@ -213,8 +222,14 @@ async function prepared(panel: any, prom: string, times: Times) {
     data: frames, fieldConfig: panel.fieldConfig, replaceVariables: same, theme, timeZone: "utc",
   });
   const custom = panel.fieldConfig.defaults.custom; // kept by the panel's plugin in Grafana
-  for (const f of frames) for (const field of f.fields)
-    if (field.type === D.FieldType.number) field.config.custom = { ...custom };
+  for (const f of frames) {
+    const own = panel.fieldConfig.overrides
+      .filter((o: any) => o.matcher.id === "byFrameRefID" && o.matcher.options === f.refId)
+      .flatMap((o: any) => o.properties.filter((p: any) => p.id.startsWith("custom.")))
+      .map((p: any) => [p.id.slice("custom.".length), p.value]);
+    for (const field of f.fields)
+      if (field.type === D.FieldType.number) field.config.custom = { ...custom, ...Object.fromEntries(own) };
+  }
   return { panel, frames, results };
 }
 
@@ -237,7 +252,9 @@ async function main() {
       report.push({ title: panel.title, series: ready.results.length });
       const empty = ready.results.length === 0 && ["timeseries", "heatmap", "table"].includes(panel.type);
       inside = (iw, ih) => empty
-        ? <div style={{ height: ih, display: "grid", placeItems: "center" }}>No data</div>
+        ? <div style={{ height: ih, display: "grid", placeItems: "center" }}>
+            {panel.fieldConfig.defaults.noValue ?? "No data"}
+          </div>
         : <Guard><Panel {...ready} times={times} width={iw} height={ih} /></Guard>;
     } catch (error) {
       report.push({ title: panel.title, error: String(error) });

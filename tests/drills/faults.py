@@ -72,6 +72,10 @@ def crash_loop(stage: Stage) -> Iterator[None]:
         while not over.is_set():
             stage.service.kill()
             stage.service.start()
+            while not over.wait(0.5):
+                with contextlib.suppress(OSError):
+                    stage.service.get("/metrics")
+                    break
             over.wait(20)  # up long enough to be seen by a scrape each 15 s
 
     thread = threading.Thread(target=loop)
@@ -283,7 +287,7 @@ DRILLS: dict[str, Drill] = {
     ),
     "stuck-drain": Drill(
         "the service is told to stop, and a caller keeps it from that for twenty minutes",
-        _names("VoicebotDrainStuck"), stuck_drain, pages=True, allowed=1200,
+        _names("VoicebotDrainStuck", "VoicebotSessionLeak"), stuck_drain, pages=True, allowed=1200,
         settings={"DRAIN_TIMEOUT": "7200", "MAX_CALL_DURATION": "7200",
                   "SILENCE_WARNING_TIMEOUT": "60", "SILENCE_HANGUP_TIMEOUT": "120"},
     ),
