@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,28 +137,27 @@ async def start(
     paths = await asyncio.to_thread(
         models.ensure, settings.models_dir, embedded=settings.embedded_engine
     )
+    log.info("models checked", embedded=settings.embedded_engine)
     weights = SileroWeights.load(paths.vad)
     if settings.embedded_engine:
         embedded, pool = _embedded(settings, paths, script, cores, metrics)
     else:
         embedded, pool = None, _pool(settings, cores, metrics)
-    made = await asyncio.to_thread(
-        chains.clouds, settings, script.language, script.recognition.prompt, prices, metrics
-    )
-    for model in chains.unpriced(settings, prices):
-        log.warning(
-            "model has no price; what calls cost is not known",
-            model=model,
-            advice="add it to the price table (PRICES_FILE)",
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(pool.close)
+        # The workers load their engines on their cores, while the clouds' kits are imported here.
+        workers = asyncio.ensure_future(pool.start())
+        undo.push_async_callback(_cancel, workers)
+        made = await asyncio.to_thread(
+            chains.clouds, settings, script.language, script.recognition.prompt, prices, metrics
         )
-    stt, tts = (embedded.stt, embedded.tts) if embedded else (None, None)
-    speech = chains.build(settings, made, stt, tts, metrics)
-    prompt_voices = _prompt_voices(settings, speech.prompt_voices, embedded, pool)
-    try:
-        await asyncio.gather(pool.start(), chains.warm(made, speech))
-    except BaseException:
-        await made.close()
-        raise
+        undo.push_async_callback(made.close)
+        _announce_unpriced(settings, prices)
+        stt, tts = (embedded.stt, embedded.tts) if embedded else (None, None)
+        speech = chains.build(settings, made, stt, tts, metrics)
+        prompt_voices = _prompt_voices(settings, speech.prompt_voices, embedded, pool)
+        await asyncio.gather(workers, chains.warm(made, speech))
+        undo.pop_all()
     log.info(
         "speech engines ready",
         stt=chains.stt_order(settings),
@@ -175,6 +175,20 @@ async def start(
         pool,
         made,
     )
+
+
+async def _cancel(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _announce_unpriced(settings: Settings, prices: Prices) -> None:
+    for model in chains.unpriced(settings, prices):
+        log.warning(
+            "model has no price; what calls cost is not known",
+            model=model,
+            advice="add it to the price table (PRICES_FILE)",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ LAG_PERIOD = 0.1
 
 async def run(settings: Settings, metrics: Metrics) -> None:
     """Run until told to stop. Raises what start-up raises (see :mod:`voicebot.commands.serve`)."""
+    log.info("service starting", version=__version__)
     script = script_file.load(settings.script_file)
     tariff = prices.load(settings.prices_file)
     metrics.price_table.labels(tariff.currency).set(tariff.timestamp)
