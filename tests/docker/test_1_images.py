@@ -29,8 +29,8 @@ SECRET = re.compile(
     r"|(?i:api_key|password|secret|token)=[^\s$*{<]{8}"
 )
 PROGRAMS = {
-    "age", "bash", "espeak-ng", "ffmpeg", "ffprobe", "healthcheck", "ionice", "python3.11", "rsync",
-    "setpriv", "ssh",
+    "age", "bash", "espeak-ng", "ffmpeg", "ffprobe", "healthcheck", "ionice", "python3.11",
+    "restic", "rsync", "setpriv", "ssh",
     "docker-init",  # the engine's own, which it puts there
 }  # fmt: skip
 LIST = """
@@ -91,9 +91,10 @@ def test_there_is_no_tool_in_it_for_somebody_who_has_got_in(image: str, hardened
 @pytest.mark.parametrize("image", [CLOUD, FULL])
 def test_every_module_is_compiled(image: str, hardened: Hardened) -> None:
     code = (
-        "import pathlib; p = pathlib.Path('/opt/voicebot/lib');"
-        "print([str(f) for f in p.rglob('*.py')"
-        " if not list((f.parent / '__pycache__').glob(f.stem + '.cpython-311.pyc'))][:5])"
+        "import pathlib; libraries = pathlib.Path('/opt/voicebot/lib'), pathlib.Path('/usr/lib');"
+        "print([str(f) for p in libraries for f in p.rglob('*.py')"
+        " if not f.is_symlink()"
+        " and not list((f.parent / '__pycache__').glob(f.stem + '.cpython-311.pyc'))][:5])"
     )
     assert hardened.python(code, image) == (0, "[]\n")
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,16 +70,25 @@ def test_mp3s_are_made_and_compared(recorded: Hardened) -> None:
     assert len(list((recorded.directory / "lib").rglob("*.mp3"))) == 1, output
 
 
-def test_backup_by_rsync_and_back(recorded: Hardened) -> None:
-    target = {"BACKUP_TARGET": "/var/lib/voicebot/backups"}
+@pytest.mark.parametrize("image", [FULL, CLOUD])
+@pytest.mark.parametrize("kind", ["", "restic:"])
+def test_a_backup_and_back(image: str, kind: str, recorded: Hardened) -> None:
+    """By rsync, and encrypted by restic, which is in both images."""
+    environment = {"BACKUP_TARGET": f"{kind}/var/lib/voicebot/backups", "BACKUP_KEY": "of-the-test",
+                   "DEEPGRAM_API_KEY": "none", "OPENAI_API_KEY": "none"}  # fmt: skip
     (recorded.directory / "lib/backups").mkdir()
     os.chown(recorded.directory / "lib/backups", VOICEBOT_UID, VOICEBOT_UID)
     with recorded.serving(FULL):
         pass  # makes a journal
-    status, output = recorded.run(FULL, "backup", environment=target)
+    status, output = recorded.run(image, "backup", environment=environment)
     assert status == 0, output
+    (recording,) = (recorded.directory / "lib/var/recordings").rglob("*.wav")
+    content = recording.read_bytes()
+    kept = [path.read_bytes() for path in (recorded.directory / "lib/backups").rglob("*")
+            if path.is_file()]  # fmt: skip
+    assert any(content in one for one in kept) == (not kind), "restic lets nobody read it"
     shutil.rmtree(recorded.directory / "lib/var/recordings")
-    status, output = recorded.run(FULL, "restore", "--check", environment=target)
+    status, output = recorded.run(image, "restore", "--check", environment=environment)
     assert status == 0, output
 
 
@@ -190,14 +198,12 @@ def test_a_loop_that_stands_still_ends_the_container_and_is_named(hardened: Hard
         "from voicebot.cli import main\n"
         "sys.exit(main(['serve']))\n"
     )
-    began = time.monotonic()
     status, output = hardened.run(
         FULL, "-c", code, entrypoint="/opt/voicebot/bin/python",
         environment={"STUCK_LIMIT": "2"},
     )  # fmt: skip
     assert status == 1
     assert "in stands_still" in output
-    assert time.monotonic() - began < 50
 
 
 def test_the_health_check_sees_a_process_that_is_frozen(hardened: Hardened) -> None:
@@ -207,5 +213,5 @@ def test_the_health_check_sees_a_process_that_is_frozen(hardened: Hardened) -> N
         until(
             lambda: "exit" in docker("exec", name, "/bin/bash", "-c",
                                      "/usr/bin/healthcheck || echo exit", check=False),
-            20, "the check fails",
+            60, "the check fails",
         )  # fmt: skip
