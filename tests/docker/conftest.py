@@ -92,6 +92,8 @@ def appliance() -> Iterator[Appliance]:
     (site / "voicebot" / "secrets").mkdir(parents=True)
     (site / "voicebot" / "voicebot.env").write_text(
         "TECHNICIANS=always\nLOG_TRANSCRIPTS=true\nDRAIN_TIMEOUT=60\n"
+        # A caller who listens is not hung up on, however slow this machine is.
+        "SILENCE_WARNING_TIMEOUT=45\nSILENCE_HANGUP_TIMEOUT=90\n"
     )
     for directory in ("asterisk", "log/cdr-csv", "grafana"):
         (site / directory).mkdir(parents=True)

@@ -137,7 +137,7 @@ def test_a_fork_bomb_ends_at_its_limit_and_the_appliance_does_not_notice(
     bomb = (
         "import os, time\nn = 0\ntry:\n"
         "    while n < 2000:\n"
-        "        if os.fork() == 0: time.sleep(20); os._exit(0)\n"
+        "        if os.fork() == 0: time.sleep(60); os._exit(0)\n"
         "        n += 1\n"
         "except OSError as error: print(n, type(error).__name__)\n"
     )

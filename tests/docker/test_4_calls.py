@@ -36,6 +36,9 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 
 CLIPS = Path(__file__).parents[2] / "voicebot" / "data" / "clips"
 SERVER = tuple[str, int]
+WITHIN = 45.0
+"""Seconds that anything may take on a machine that has other things to do. Here it matters that it
+happens; how fast it is, the bench says."""
 
 
 def clip(name: str) -> bytes:
@@ -55,7 +58,7 @@ async def telephones(server: SERVER) -> AsyncIterator[tuple[SipPhone, SipPhone]]
 
 
 async def hears_greeting(call: SipCall) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WITHIN
     while call.media.loudest() < AUDIBLE:
         assert time.monotonic() < deadline, "the bot says nothing"
         await asyncio.sleep(0.1)
@@ -65,12 +68,12 @@ async def talk(one: SipCall, other: SipCall) -> None:
     hello, answer = speech(101), speech(102)
     one.media.play(silence(0.3) + hello)
     other.media.play(silence(0.3) + answer)
-    await asyncio.gather(one.media.hears(answer, 5), other.media.hears(hello, 5))
+    await asyncio.gather(one.media.hears(answer, WITHIN), other.media.hears(hello, WITHIN))
 
 
 def test_it_is_up_and_says_how_to_call(appliance: Appliance) -> None:
     assert "ready; dial 777" in appliance.said
-    until(lambda: fetch("http://127.0.0.1:9080/readyz") == "ready\n\n", 10, "ready")
+    until(lambda: fetch("http://127.0.0.1:9080/readyz") == "ready\n\n", WITHIN, "ready")
 
 
 def test_asterisk_boots_without_a_warning(appliance: Appliance) -> None:
@@ -105,17 +108,17 @@ async def test_a_caller_is_understood_and_gets_a_technician(
     appliance: Appliance, server: SERVER
 ) -> None:
     async with telephones(server) as (caller, technician):
-        call = await caller.dial("777")
+        call = await caller.dial("777", WITHIN)
         await hears_greeting(call)
         call.media.play(clip("je-voudrais-parler-a-un-technicien") + silence(1))
-        answered = await technician.next_call(40)
+        answered = await technician.next_call(WITHIN)
         await answered.answered()
         await talk(call, answered)
         call_id = str(answered.invite.get("x-voicebot-call"))
         call.hang_up()
-        await answered.ended(5)
-    await asyncio.sleep(0.5)
-    assert any("next=transfer" in line for line in appliance.call_log(call_id))
+        await answered.ended(WITHIN)
+    until(lambda: any("next=transfer" in line for line in appliance.call_log(call_id)), WITHIN,
+          "Asterisk has logged it")  # fmt: skip
     shown = docker("exec", "voicebot", "voicebot", "calls", call_id)
     assert "technicien" in shown
 
@@ -125,19 +128,19 @@ async def test_when_the_service_dies_in_mid_call_all_callers_reach_a_technician(
     appliance: Appliance, server: SERVER
 ) -> None:
     async with telephones(server) as (caller, technician):
-        calls = [await caller.dial("777") for _ in range(3)]
+        calls = [await caller.dial("777", WITHIN) for _ in range(3)]
         for call in calls:
             await hears_greeting(call)
         os.kill(service_of("voicebot"), signal.SIGKILL)
         for _ in calls:
-            await (await technician.next_call(10)).answered()
+            await (await technician.next_call(WITHIN)).answered()
         for call in calls:
             call.hang_up()
         for call in calls:
-            await call.ended(5)
+            await call.ended(WITHIN)
     until(lambda: docker("exec", "voicebot", "/usr/bin/healthcheck", "/readyz") == "", 60,
           "started again")  # fmt: skip
-    until(lambda: no_channel_is_left(), 10, "no channel is left")
+    until(lambda: no_channel_is_left(), WITHIN, "no channel is left")
 
 
 def no_channel_is_left() -> bool:
@@ -150,20 +153,20 @@ async def test_a_drain_lets_calls_end_and_sends_new_ones_to_a_technician(
     appliance: Appliance, server: SERVER
 ) -> None:
     async with telephones(server) as (caller, technician):
-        first = await caller.dial("777")
+        first = await caller.dial("777", WITHIN)
         await hears_greeting(first)
         stopping = asyncio.create_task(asyncio.to_thread(docker, "stop", "voicebot", within=120))
         await asyncio.to_thread(
-            until, lambda: "drain started" in docker("logs", "voicebot"), 5, "a drain"
+            until, lambda: "drain started" in docker("logs", "voicebot"), WITHIN, "a drain"
         )
-        second = await caller.dial("777")
-        await (await technician.next_call(5)).answered()
+        second = await caller.dial("777", WITHIN)
+        await (await technician.next_call(WITHIN)).answered()
         assert not stopping.done(), "the first call still runs"
         await asyncio.sleep(1)
         first.hang_up()
         await stopping
         second.hang_up()
-        await second.ended(5)
+        await second.ended(WITHIN)
     state = json.loads(docker("inspect", "--format", "{{json .State}}", "voicebot"))
     assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
     docker("start", "voicebot")
@@ -177,10 +180,10 @@ async def test_without_the_service_callers_reach_a_technician_at_once(
     docker("stop", "voicebot", within=120)
     try:
         async with telephones(server) as (caller, technician):
-            call = await caller.dial("777")
-            await (await technician.next_call(3)).answered()
+            call = await caller.dial("777", WITHIN)
+            await (await technician.next_call(WITHIN)).answered()
             call.hang_up()
-            await call.ended(5)
+            await call.ended(WITHIN)
     finally:
         docker("start", "voicebot")
     until(lambda: docker("exec", "voicebot", "/usr/bin/healthcheck", "/readyz") == "", 60, "ready")
