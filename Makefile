@@ -20,7 +20,7 @@ PLAYBOOK = test -d $(INVENTORY) || { echo "there is no $(INVENTORY): copy ansibl
 or name yours: INVENTORY=…" >&2; exit 2; }; \
 	cd ansible && exec ../$(BIN)/ansible-playbook -i $(abspath $(INVENTORY))
 
-.PHONY: help setup demo serve call prompts doctor down up images test test-docker test-appliance test-drills drill test-fast lint format bench kills docs dashboards lock clean bundle deploy verify rollback uninstall
+.PHONY: help setup demo serve call prompts doctor down up images test test-docker test-appliance test-drills drill test-fast lint format bench bench-containers kills docs dashboards lock clean bundle deploy verify rollback uninstall
 
 help: ## this list
 	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
@@ -127,6 +127,12 @@ format: ## put the code into its one format
 bench: ## measure the figures of docs/reference/figures.md on this machine
 	@scripts/setup test
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-containers: ## 20 calls through containers and outside, and how fast they start (needs root)
+	@scripts/setup test
+	@scripts/setup docker
+	@scripts/get-asterisk
+	@scripts/with-engine cloud full asterisk -- sh -c 'scripts/bench-docker cold_start && scripts/bench-docker contained'
 
 kills: ## kill -9 at 200 random moments each of recording, converting and backing up (half an hour)
 	@scripts/setup test

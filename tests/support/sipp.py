@@ -13,23 +13,67 @@ from tests.support.asterisk import LOOPBACK, held_port
 from voicebot.audio import alaw
 
 SCENARIO = Path(__file__).with_name("sipp_caller.xml")
+THEY_HANG_UP = """\
+  <recv request="BYE" timeout="60000"/>
+  <send>
+    <![CDATA[
+
+      SIP/2.0 200 OK
+      [last_Via:]
+      [last_From:]
+      [last_To:]
+      [last_Call-ID:]
+      [last_CSeq:]
+      Content-Length: 0
+
+    ]]>
+  </send>
+"""
+HANG_UP = """\
+  <pause milliseconds="{}"/>
+  <send retrans="500">
+    <![CDATA[
+
+      BYE [next_url] SIP/2.0
+      Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
+      Max-Forwards: 70
+      From: <sip:06000000[call_number]@[local_ip]:[local_port]>;tag=[pid]-[call_number]
+      To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+      Call-ID: [call_id]
+      CSeq: 2 BYE
+      Content-Length: 0
+
+    ]]>
+  </send>
+  <recv response="200"/>
+"""
 RTP_PORTS = range(32_000, 60_000, 1_000)  # sipp takes a block upwards from one port
 
 
 async def place_calls(
-    number: str, server_port: int, calls: int, speech: bytes, directory: Path, within: float
+    number: str,
+    server_port: int,
+    calls: int,
+    speech: bytes,
+    directory: Path,
+    within: float,
+    *,
+    seconds: float | None = None,
 ) -> None:
-    """*calls* callers dial *number* at the same time, say *speech* (slin) over and over, and hang
-    on until the other side hangs up. *directory* takes sipp's files.
+    """*calls* callers dial *number* within a second, and say *speech* (slin) over and over. They
+    hang up after *seconds*; None: they hang on until the other side does. *directory* takes sipp's
+    files.
 
-    Raises AssertionError with sipp's own account when any call fails, TimeoutError when they
-    do not end.
+    Raises AssertionError with sipp's own account when any call fails, one that the other side
+    ended before its time included; TimeoutError when they do not end.
     """
     program = shutil.which("sipp")
     assert program, "sipp is not installed: apt-get install sip-tester"
     tape, scenario = directory / "speech.alaw", directory / "caller.xml"
     tape.write_bytes(alaw.encode(speech))
-    scenario.write_text(SCENARIO.read_text().replace("@SPEECH@", str(tape)))
+    ending = THEY_HANG_UP if seconds is None else HANG_UP.format(round(1000 * seconds))
+    text = SCENARIO.read_text().replace("@ENDING@", ending).replace("@SPEECH@", str(tape))
+    scenario.write_text(text)
     with held_port(socket.SOCK_DGRAM) as port:
         pass
     with (directory / "sipp.out").open("wb") as output:
