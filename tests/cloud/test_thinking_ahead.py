@@ -13,7 +13,7 @@ from voicebot.audio import pcm
 from voicebot.emulator.faults import Service
 from voicebot.emulator.latency import Distribution, Profile
 
-Play = Callable[..., None]
+ImagineAll = Callable[..., None]
 PRICE = "Quel est le prix de l'abonnement ?"
 FLUX = {"DEEPGRAM_MODEL": "flux-general-multi"}
 SLOW_MODEL = Profile(chat_first_token=Distribution(60.0))
@@ -49,7 +49,7 @@ def asked(stand: Stand) -> list[str]:
     return [str(body["messages"][-1]["content"]) for body in chats]
 
 
-def test_what_was_guessed_is_used_when_the_turn_ends_so(play: Play) -> None:
+def test_what_was_guessed_is_used_when_the_turn_ends_so(imagine_all: ImagineAll) -> None:
     async def story(stand: Stand) -> None:
         call, line = await guessed(stand)
         line.quiet = True
@@ -60,10 +60,10 @@ def test_what_was_guessed_is_used_when_the_turn_ends_so(play: Play) -> None:
         assert call.count("llm_speculations_total", fate="dropped") == 0
         await call.hang_up()
 
-    play(story, **FLUX)
+    imagine_all({"": story}, **FLUX)
 
 
-def test_what_was_guessed_is_dropped_when_the_caller_goes_on(play: Play) -> None:
+def test_what_was_guessed_is_dropped_when_the_caller_goes_on(imagine_all: ImagineAll) -> None:
     async def story(stand: Stand) -> None:
         stand.emulator.latency.profile = SLOW_MODEL
         call, line = await guessed(stand)
@@ -82,4 +82,4 @@ def test_what_was_guessed_is_dropped_when_the_caller_goes_on(play: Play) -> None
         assert "prix de l'abonnement" in str(said["text"]), "both halves are one turn"
         await call.hang_up()
 
-    play(story, **FLUX)
+    imagine_all({"": story}, **FLUX)
