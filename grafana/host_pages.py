@@ -182,7 +182,7 @@ def asterisk() -> Json:
             ),
             table(
                 "Telephones and trunks", "offline: no call to or from it goes through.", "none",
-                "max by (resource) (asterisk_endpoints_state{@})",
+                'max by (resource) (asterisk_endpoints_state{@,resource!="probe"})',
                 columns={"resource": "Name", "Value": "State"},
                 says={"0": ("unknown", ORANGE), "1": ("offline", RED), "2": ("online", GREEN)},
             ),

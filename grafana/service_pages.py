@@ -82,7 +82,7 @@ def overview() -> Json:
                 none="no trunk", to=("asterisk",),
             ),
             stat(
-                "Last good test call", "Over 150 s: a caller would probably not be served.", "s",
+                "Good test call", "Over 150 s: a caller would probably not be served.", "s",
                 ("time() - max(voicebot_probe_last_success_timestamp_seconds{@})", "ago"),
                 steps=((None, RED), (0, GREEN), (90, YELLOW), (150, RED)), decimals=0, none="never",
             ),
