@@ -56,6 +56,11 @@ class Phrase:
             raise ValueError(f"{text!r} holds no word")
         return cls(words, text.rstrip().endswith("*"))
 
+    @property
+    def first(self) -> str | None:
+        """The word it starts with; None if that may have any ending."""
+        return None if self.open_ended and len(self.words) == 1 else self.words[0]
+
     def at(self, said: tuple[str, ...], start: int) -> bool:
         end = start + len(self.words)
         if end > len(said):
@@ -82,12 +87,16 @@ class PhraseBook:
     """
 
     def __init__(self, phrases: Iterable[tuple[str, Phrase]]) -> None:
-        self._phrases = sorted(phrases, key=lambda item: -len(item[1].words))
+        longest_first = sorted(phrases, key=lambda item: -len(item[1].words))
+        self._phrases = [(label, phrase, phrase.first) for label, phrase in longest_first]
 
     def find(self, said: tuple[str, ...]) -> list[Match]:
         found: list[Match] = []
         taken: dict[int, int] = {}
-        for label, phrase in self._phrases:
+        words = {None, *said}
+        for label, phrase, first in self._phrases:
+            if first not in words:
+                continue
             size = len(phrase.words)
             for start in range(len(said) - size + 1):
                 span = range(start, start + size)

@@ -109,3 +109,17 @@ def test_the_longer_phrase_wins_and_labels_share_a_word() -> None:
     assert {m.label for m in book.find(tokens("D’accord"))} == {"yes", "backchannel"}
     assert {m.label for m in book.find(tokens("les techniciennes"))} == {"human"}
     assert book.find(tokens("technique")) == []
+
+
+_FEW_WORDS = st.lists(st.sampled_from(["oui", "ouiche", "non", "nonante", "pas"]), max_size=6)
+
+
+@given(st.lists(_FEW_WORDS.filter(bool), max_size=4), st.booleans(), _FEW_WORDS)
+def test_a_phrase_is_found_wherever_it_is_said(
+    phrases: list[list[str]], any_ending: bool, said: list[str]
+) -> None:
+    parsed = [Phrase.parse(" ".join(words) + "*" * any_ending) for words in phrases]
+    for phrase in parsed:
+        found = {match.start for match in PhraseBook([("it", phrase)]).find(tuple(said))}
+        spots = [start for start in range(len(said)) if phrase.at(tuple(said), start)]
+        assert set(spots) == found
