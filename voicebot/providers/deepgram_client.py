@@ -9,7 +9,6 @@ transports to be replaced.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -19,7 +18,7 @@ from voicebot.audio.pcm import SAMPLE_RATE
 from voicebot.providers import deepgram_flux
 from voicebot.providers.errors import of_status
 from voicebot.providers.interfaces import ProviderError, Stage
-from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS
+from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS, tls
 from voicebot.providers.usage import this_call
 
 NAME = "deepgram"
@@ -40,6 +39,7 @@ class DeepgramClient:
         _replace_connect()
         socket_url = _socket_url(base_url)
         self._http = httpx.AsyncClient(
+            verify=tls(),
             timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
             limits=httpx.Limits(
                 max_connections=MOST_CONNECTIONS,
@@ -198,13 +198,13 @@ def _replace_connect() -> None:
             f"this deepgram-sdk has no {name}; install the version in requirements/cloud.txt",
             retryable=False,
         )
-    tls = ssl.create_default_context()
+    context = tls()
 
     def our_connect(url: str, extra_headers: Any = None) -> Any:
         return connect(
             url,
             additional_headers=extra_headers,
-            ssl=tls if url.startswith("wss:") else None,
+            ssl=context if url.startswith("wss:") else None,
             compression=None,
             open_timeout=CONNECT_SECONDS,
             ping_interval=PING_SECONDS,

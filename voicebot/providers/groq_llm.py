@@ -16,7 +16,7 @@ from typing import Any
 from voicebot.providers.errors import of_status
 from voicebot.providers.in_time import Asked, Limits, in_time
 from voicebot.providers.interfaces import Message, ModelRequest, ProviderError, Role, Stage
-from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS
+from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS, tls
 from voicebot.providers.prices import Unit
 from voicebot.providers.usage import Meter
 
@@ -49,6 +49,7 @@ class GroqClient:
             base_url=base_url,
             max_retries=0,
             http_client=httpx.AsyncClient(
+                verify=tls(),
                 limits=httpx.Limits(
                     max_connections=MOST_CONNECTIONS,
                     max_keepalive_connections=MOST_CONNECTIONS,

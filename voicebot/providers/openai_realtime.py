@@ -13,7 +13,6 @@ what the line carries.
 from __future__ import annotations
 
 import base64
-import ssl
 import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -26,7 +25,7 @@ from voicebot.providers.errors import ProviderBusyError, of_status
 from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.providers.openai_tts import KEY_SETTING, OpenAIClient
-from voicebot.providers.pools import CONNECT_SECONDS
+from voicebot.providers.pools import CONNECT_SECONDS, tls
 from voicebot.providers.verbatim import Verbatim
 
 NAME = "openai_realtime"
@@ -64,7 +63,6 @@ class RealtimeSessions:
         self._speaker = voice
         self._instructions = f"{INSTRUCTIONS} {instructions}".strip()
         self._idle: list[tuple[Any, float]] = []
-        self._tls: ssl.SSLContext | None = None
 
     async def begin(self, text: str) -> tuple[Any, Any]:
         """Have *text* read; a connection and the first event on it."""
@@ -114,9 +112,7 @@ class RealtimeSessions:
             "proxy": None,
         }
         if self._client.sdk.base_url.scheme == "https":
-            # Once: making one holds up every caller for 17 ms.
-            self._tls = self._tls or ssl.create_default_context()
-            options["ssl"] = self._tls
+            options["ssl"] = tls()
         kit: Any = self._client.sdk.realtime
         connection = await kit.connect(
             model=self._model, websocket_connection_options=options

@@ -14,7 +14,7 @@ from voicebot.providers.cloud_tts import CloudTextToSpeech
 from voicebot.providers.errors import of_status
 from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError, Stage
-from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS
+from voicebot.providers.pools import CONNECT_SECONDS, KEEP_IDLE_SECONDS, MOST_CONNECTIONS, tls
 from voicebot.providers.usage import this_call
 
 NAME = "openai"
@@ -45,6 +45,7 @@ class OpenAIClient:
             base_url=base_url,
             max_retries=0,
             http_client=DefaultAioHttpClient(
+                verify=tls(),
                 limits=httpx2.Limits(
                     max_connections=MOST_CONNECTIONS,
                     max_keepalive_connections=MOST_CONNECTIONS,
