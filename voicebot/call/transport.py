@@ -36,7 +36,7 @@ from typing import Any, Final, Protocol, cast
 import structlog
 
 from voicebot.audio import pcm
-from voicebot.audio.pacing import Allowance, FrameClock
+from voicebot.audio.pacing import Allowance, FrameClock, grid
 from voicebot.audio.resample import StreamResampler
 from voicebot.audiosocket.frames import kind_name
 from voicebot.audiosocket.protocol import (
@@ -266,9 +266,10 @@ class AudioSocketConnection(asyncio.Protocol):
             self.end()
         elif self._phase is _Phase.HANDSHAKE:
             self._phase = _Phase.LIVE
-            self._pacer = FrameClock(now)
             # Not at once: what came in the same segment may already be the end of the call.
-            self._arm(now, self._tick)
+            start = grid(now)
+            self._pacer = FrameClock(start)
+            self._arm(start, self._tick)
 
     def _take_audio(self, event: AudioReceived, now: float) -> None:
         length = len(event.pcm) / (event.rate * pcm.SAMPLE_WIDTH)

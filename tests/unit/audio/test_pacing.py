@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicebot.audio.pacing import Allowance, FrameClock
+from voicebot.audio.pacing import GRID_SECONDS, Allowance, FrameClock, grid
 
 T0 = 1000.0
 
@@ -35,6 +35,13 @@ def test_the_call_starts_with_the_lead_and_goes_on_frame_by_frame() -> None:
     assert clock.due(T0 + 0.010) == ()
     assert clock.due(T0 + 0.020) == (pytest.approx(0.0),)
     assert clock.written_until == pytest.approx(T0 + 0.08)
+
+
+@given(st.floats(0.0, 1e8))
+def test_calls_begin_together_and_hardly_later(now: float) -> None:
+    begins = grid(now)
+    assert now - 1e-6 <= begins <= now + GRID_SECONDS + 1e-6
+    assert begins / GRID_SECONDS == pytest.approx(round(begins / GRID_SECONDS))
 
 
 def test_a_timer_may_be_a_little_early() -> None:
