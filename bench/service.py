@@ -18,6 +18,7 @@ from types import TracebackType
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench import environment
 from voicebot import config
 from voicebot.commands import demo
 from voicebot.simulator.feed import EventFeed
@@ -40,7 +41,7 @@ class MeasuredService(demo.Service):
         super().__init__(
             _environment(directory, settings),
             directory / "service.log",
-            (demo.VOICEBOT[0], "-m", *module),
+            (demo.VOICEBOT[0], "-S", "-m", *module),  # no site: its packages are in _environment
         )
         self._cores = os.sched_getaffinity(0)
         self.most_memory = 0.0
@@ -159,5 +160,6 @@ def _environment(directory: Path, settings: Mapping[str, str]) -> dict[str, str]
         "TECHNICIANS": "always",
         "RECORDINGS_DIR": str(directory / "recordings"),
         "JOURNAL_URL": f"sqlite:///{directory}/journal.db",
+        "PYTHONPATH": str(environment.linked(directory / "packages")),
         **settings,
     }
