@@ -9,6 +9,7 @@ either side of it. Where the noise is louder, energy tells nothing, and the dete
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,7 @@ _SURE: Final = 20.0
 #: How much of a new window goes into the level of the noise: about a sixth of a second is averaged.
 _NOISE_STEP: Final = 0.2
 _SILENCE: Final = -90.0
+_FULL_SCALE: Final = 2.0**30
 
 
 class LastSound:
@@ -42,21 +44,23 @@ class LastSound:
 
         *speech*: the detector takes the window for speech; others are noise, whatever their level.
         """
-        blocks = np.frombuffer(slin, "<i2").reshape(-1, BLOCK_SAMPLES).astype(np.float32)
-        power = np.einsum("ij,ij->i", blocks, blocks) / np.float32(BLOCK_SAMPLES * 2.0**30)
+        samples = np.frombuffer(slin, "<i2").astype(np.float32)
         if not speech:
-            level = _decibels(float(power.mean()))
+            level = _decibels(float(samples @ samples) / len(samples))
             self._noise += _NOISE_STEP * (level - self._noise)
             self._voice = _SILENCE
-            self._quiet += len(blocks) * _BLOCK_SECONDS
+            self._quiet += len(samples) / SAMPLE_RATE
             return self._quiet
+        blocks = samples.reshape(-1, BLOCK_SAMPLES)
+        power = np.einsum("ij,ij->i", blocks, blocks) / np.float32(BLOCK_SAMPLES)
         self._voice = max(self._voice, _decibels(float(power.max())))
         least = min(max(self._noise + _ABOVE_NOISE, self._voice - _RANGE), self._voice - _SURE)
-        loud = np.flatnonzero(power > 10 ** (least / 10))
+        loud = np.flatnonzero(power > _FULL_SCALE * 10 ** (least / 10))
         blocks_since = len(blocks) - 1 - int(loud[-1]) if loud.size else len(blocks)
         self._quiet = blocks_since * _BLOCK_SECONDS + (0.0 if loud.size else self._quiet)
         return self._quiet
 
 
 def _decibels(power: float) -> float:
-    return 10.0 * float(np.log10(max(power, 1e-9)))
+    """Of full scale; *power* is the mean square of samples."""
+    return 10.0 * math.log10(max(power / _FULL_SCALE, 1e-9))
