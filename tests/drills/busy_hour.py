@@ -41,9 +41,9 @@ WINDOW = "60s"
 """What a panel's rates are taken over: enough for calls to have ended in it."""
 HICCUP = {"service": "listen", "kind": "empty", "times": 1}
 CUSTOMERS = (
-    "asks-freely", "interrupting", "internet-resolved", "callback", "keypad", "mobile-transfer",
-    "mumbler", CURIOUS,
+    "asks-freely", "interrupting", "internet-resolved", "callback", "keypad", CURIOUS,
 )  # fmt: skip
+"""Those whose calls come to an end where no technician is there and a language model is."""
 TRUNK = """
 [trunk](phone)
 aors = trunk
