@@ -120,7 +120,9 @@ def _said() -> bytes:
 
 @contextmanager
 def _outside() -> Iterator[int]:
-    with MeasuredService() as service, AsteriskInstance() as asterisk:
+    # Asterisk first: it has every core, as its container has; the service keeps us, and the callers
+    # that we start, off its own.
+    with AsteriskInstance() as asterisk, MeasuredService() as service:
         asterisk.point_at(
             Route(audiosocket_port=service.audiosocket_port, control_port=service.control_port)
         )
