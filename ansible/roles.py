@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 ROLES = Path(__file__).resolve().parent / "roles"
-INTERNAL = ("preflight", "release", "unit")
+INTERNAL = ("files", "preflight", "release", "unit")
 """Roles that others use, or that have nothing for an operator to choose."""
 
 

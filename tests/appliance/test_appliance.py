@@ -155,6 +155,15 @@ def test_a_second_run_changes_nothing(appliance: Appliance) -> None:
     assert run.changed == 0
 
 
+def test_the_commands_of_the_host_ask_what_is_in_the_containers(host: FreshHost) -> None:
+    """The runbooks use them; by SSH there is no terminal, and a pipe may follow."""
+    assert re.search(r"^0 active channels", host.ssh("asterisk -rx 'core show channels'"), re.M)
+    assert "777" in host.ssh("asterisk -rx 'dialplan show 777@from-internal' | cat")
+    assert host.ssh("voicebot calls --json --limit 1").startswith("{")
+    unknown = host.ssh("asterisk -rx 'no such command'; echo status $?", check=False)
+    assert "No such command" in unknown
+
+
 def test_no_secret_is_printed(appliance: Appliance) -> None:
     run = appliance.play(
         "site", "--tags", "voicebot_configure", "-vv",
