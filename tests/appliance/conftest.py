@@ -5,7 +5,10 @@ The host is thrown away at the end; what Ansible printed is in ``var/appliance/p
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,10 +62,8 @@ class Appliance:
 
     def play(self, playbook: str, *arguments: str, ok: bool = True, **variables: Any) -> Run:
         """Run *playbook* with this site's variables and *variables*; they stay as they were."""
-        file = self._inventory.with_name("vars.yml")
-        file.write_text(yaml.safe_dump({**self.variables, **variables}))
+        command = self._command(playbook, *arguments, **variables)
         started = time.monotonic()
-        command = ("-i", str(self._inventory), f"{playbook}.yml", "-e", f"@{file}", *arguments)
         try:
             output, good = fresh_host.ansible(self.host, *command, timeout=TIMEOUT), True
         except HostError as error:
@@ -71,6 +72,33 @@ class Appliance:
             log.write(f"==== {playbook} {' '.join(arguments)}\n{output}\n")
         assert good or not ok, output[-6000:]
         return Run(output, time.monotonic() - started, good)
+
+    def play_until(self, task: str, *arguments: str, after: float = 0.0, **variables: Any) -> None:
+        """Run site.yml, and kill it *after* seconds in *task* (a pattern): it cannot clean up."""
+        command = fresh_host.ansible_command(
+            self.host, *self._command("site", *arguments, **variables)
+        )
+        with (HOME / "playbooks.log").open("a") as log, subprocess.Popen(
+            command, cwd=fresh_host.ANSIBLE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, start_new_session=True,
+        ) as running:  # fmt: skip
+            log.write(f"==== site, to be killed at {task}\n")
+            assert running.stdout is not None
+            seen = []
+            for line in running.stdout:
+                log.write(line)
+                seen.append(line)
+                if re.match(rf"TASK \[{task}", line):
+                    time.sleep(after)
+                    os.killpg(running.pid, signal.SIGKILL)
+                    break
+            else:
+                raise AssertionError(f"there was no task {task}\n{''.join(seen)[-3000:]}")
+
+    def _command(self, playbook: str, *arguments: str, **variables: Any) -> tuple[str, ...]:
+        file = self._inventory.with_name("vars.yml")
+        file.write_text(yaml.safe_dump({**self.variables, **variables}))
+        return ("-i", str(self._inventory), f"{playbook}.yml", "-e", f"@{file}", *arguments)
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,35 @@ async def hold(
         return talk
 
 
+async def hold_the_line(call: SipCall, line: Line, enough: asyncio.Event) -> int:
+    """Say *line* and hear an answer to it, each 30 s and once more when it is *enough*; hang up.
+
+    How often that was. Raises AssertionError when somebody else ends the call, TimeoutError when
+    nothing is heard.
+    """
+    loop = asyncio.get_running_loop()
+    answered = 0
+    while True:
+        last = enough.is_set()
+        call.media.play(line.pcm)
+        await call.media.spoken()
+        call.media.heard.clear()
+        said = loop.time()
+        while call.media.loudest() <= AUDIBLE:
+            assert call.ended_at is None, f"cut off, {call.reason or 'without a reason'}"
+            if loop.time() > said + 60:
+                raise TimeoutError(f"no answer within 60 s to the {answered + 1}. question")
+            await asyncio.sleep(0.5)
+        answered += 1
+        if last:
+            break
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), 30)
+    assert call.ended_at is None, f"cut off, {call.reason or 'without a reason'}"
+    call.hang_up()
+    return answered
+
+
 def answers(host: FreshHost, within: float = 60.0) -> float:
     """Seconds until somebody who calls 777 from outside hears the voicebot."""
     started = time.monotonic()

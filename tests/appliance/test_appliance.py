@@ -7,6 +7,7 @@ from the network of the trunk, commands at the operator's desk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import subprocess
@@ -30,6 +31,9 @@ pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
 
 IMAGE = f"voicebot:{__version__}-full"
 NEWER = f"voicebot:{__version__}.1-full"
+CALLS = 20
+AGAIN = "Vous pouvez répéter ?"
+NEWEST = f"voicebot:{__version__}.2-full"
 HELPED = scenario.load("internet-resolved")
 TRANSFERRED = scenario.parse(
     """
@@ -69,7 +73,7 @@ def appliance(host: FreshHost, tmp_path_factory: pytest.TempPathFactory) -> Appl
 
 @pytest.fixture(scope="module")
 def lines() -> Mapping[str, Line]:
-    texts = [text for one in (HELPED, TRANSFERRED) for text in one.lines()]
+    texts = [AGAIN, *(text for one in (HELPED, TRANSFERRED) for text in one.lines())]
     settings = config.load({"VOICEBOT_ENV_FILE": "/dev/null"})
     return asyncio.run(prepare_lines(texts, settings, lambda message: None))
 
@@ -135,14 +139,19 @@ def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) 
 
 
 def test_a_fresh_host_becomes_the_appliance(appliance: Appliance) -> None:
-    """Half-configured by hand: Docker's settings of somebody else stay."""
+    """Half-configured by hand: Docker's settings of somebody else stay. Cut off while packages are
+    installed: the next run goes on from there."""
     appliance.host.ssh(
         'mkdir -p /etc/docker; echo \'{"log-level": "warn"}\' >/etc/docker/daemon.json'
     )
+    started = time.monotonic()
+    appliance.play_until("host : Install docker.io", after=3)
+    cut_off = time.monotonic() - started
     run = appliance.play("site")
     assert "all is well" in run.output
     assert "WARNING: 2 core(s)" in run.output
-    print(f"\nfresh host to self-check passed: {run.seconds:.0f} s")
+    seconds = f"{cut_off + run.seconds:.0f} s, of them {cut_off:.0f} s in a run that was cut off"
+    print(f"\nfresh host to self-check passed: {seconds}")
     settings = json.loads(appliance.host.ssh("cat /etc/docker/daemon.json"))
     assert settings["log-level"] == "warn"
     assert settings["live-restore"] is True
@@ -249,53 +258,85 @@ def test_what_is_killed_comes_back(host: FreshHost, container: str) -> None:
     print(f"\n777 answers {outside.answers(host):.0f} s after kill -9 of {container}")
 
 
-def test_a_call_outlives_a_restart_and_callers_meanwhile_reach_a_technician(
-    appliance: Appliance,
+def test_an_upgrade_cuts_none_of_twenty_calls(
+    appliance: Appliance, lines: Mapping[str, Line]
 ) -> None:
-    """An upgrade while a caller is on the line: he is not cut off, the next one is not lost."""
+    """Everybody who is on the line is answered to the end; who calls meanwhile is not lost."""
     host = appliance.host
     make_image(host, NEWER, "LABEL newer=yes")
+    started = host.ssh("date --iso-8601=seconds").strip()
 
-    async def upgrade() -> None:
-        async with (
-            SipPhone("600", address=TECHNICIAN, port=5060) as technician,
-            outside.caller("0611111111") as customer,
-            outside.caller("0622222222") as next_one,
-        ):
-            await outside.reachable(host, "office")
-            call = await customer.dial("777")
-            await asyncio.sleep(2)
-            deploying = asyncio.create_task(
-                asyncio.to_thread(
-                    appliance.play, "site", "--tags", "voicebot", voicebot_image=NEWER
-                )
+    async def upgrade() -> tuple[list[int], float]:
+        loop = asyncio.get_running_loop()
+        async with contextlib.AsyncExitStack() as phones:
+            technician = await phones.enter_async_context(
+                SipPhone("600", address=TECHNICIAN, port=5060)
             )
-            for _ in range(300):
-                if not await asyncio.to_thread(outside.ready, host):
-                    break
+            customers = [
+                await phones.enter_async_context(outside.caller(f"06111111{number:02}"))
+                for number in range(CALLS + 2)
+            ]
+            await outside.reachable(host, "office")
+            enough = [asyncio.Event() for _ in range(CALLS)]
+            talks = []
+            for customer, event in zip(customers[:CALLS], enough, strict=True):
+                call = await customer.dial("777", within=15)
+                talk = outside.hold_the_line(call, lines[AGAIN], event)
+                talks.append(asyncio.create_task(talk))
                 await asyncio.sleep(1)
-            assert not deploying.done(), "the restart did not wait for the call"
-            passed_on = await next_one.dial("777")
-            other = await technician.next_call(15)
-            await other.answered()
-            assert call.ended_at is None, "the running call was cut off"
-            passed_on.hang_up()
-            call.hang_up()
+            deploying = asyncio.create_task(
+                asyncio.to_thread(appliance.play, "site", voicebot_image=NEWER)
+            )
+            while await asyncio.to_thread(outside.ready, host):
+                assert not deploying.done(), "the restart did not wait for the calls"
+                await asyncio.sleep(1)
+            drains = loop.time()
+            for next_one in customers[CALLS:]:
+                passed_on = await next_one.dial("777", within=15)
+                other = await technician.next_call(30)
+                await other.answered()
+                passed_on.hang_up()
+            for event in enough:
+                event.set()
+                await asyncio.sleep(1)
+            answered = await asyncio.gather(*talks)
+            over = loop.time()
             await deploying
+            return answered, over - drains
 
     with host.outside_network():
-        asyncio.run(upgrade())
+        answered, seconds = asyncio.run(upgrade())
+    print(
+        f"\nupgrade with {len(answered)} calls, {sum(answered)} answers: 0 cut in {seconds:.0f} s"
+    )
+    drained = host.ssh(f"journalctl -u voicebot -o cat --since '{started}' -g 'drain ended'")
+    assert re.search(r"cut\W+0\b", drained), drained
     assert NEWER in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot")
     outside.answers(host)
 
 
+def test_an_upgrade_that_is_cut_off_is_mended_by_the_next_run(appliance: Appliance) -> None:
+    host = appliance.host
+    make_image(host, NEWEST, "LABEL newest=yes")
+    appliance.play_until("unit : Compare .*: voicebot.service", voicebot_image=NEWEST)
+    assert NEWEST in host.ssh("cat /etc/voicebot/deploy.env"), "cut off after the files"
+    assert NEWER in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot"), "and before"
+    outside.answers(host)
+    appliance.play_until("unit : Restart voicebot.service", after=0.5, voicebot_image=NEWEST)
+    run = appliance.play("site", voicebot_image=NEWEST)
+    assert "all is well" in run.output
+    assert NEWEST in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot")
+    assert appliance.play("site", voicebot_image=NEWEST).changed == 0
+
+
 def test_an_upgrade_that_does_not_run_goes_back_by_itself(appliance: Appliance) -> None:
     host = appliance.host
-    appliance.play("site", voicebot_image=NEWER)  # self-check passed: this is the one to go back to
-    works = host.ssh(f"docker image inspect -f '{{{{.Id}}}}' {NEWER}")
-    make_image(host, NEWER, 'CMD ["calls"]')  # built anew as the same version: one name, two images
-    assert host.ssh(f"docker image inspect -f '{{{{.Id}}}}' {NEWER}") != works
-    run = appliance.play("site", ok=False, voicebot_image=NEWER)
+    works = host.ssh(f"docker image inspect -f '{{{{.Id}}}}' {NEWEST}")
+    make_image(
+        host, NEWEST, 'CMD ["calls"]'
+    )  # built anew as the same version: one name, two images
+    assert host.ssh(f"docker image inspect -f '{{{{.Id}}}}' {NEWEST}") != works
+    run = appliance.play("site", ok=False, voicebot_image=NEWEST)
     assert "The host runs what ran before" in run.output
     print(f"\ngone back by itself after {run.seconds:.0f} s, of which {restored(run)} to go back")
     assert host.ssh("docker inspect -f '{{.Image}}' voicebot") == works
@@ -307,7 +348,7 @@ def test_an_operator_goes_back_to_the_release_before(appliance: Appliance) -> No
     run = appliance.play("rollback")
     print(f"\nrollback: {restored(run)}; checked after {run.seconds:.0f} s")
     assert "all is well" in run.output
-    assert IMAGE in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot")
+    assert NEWER in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot")
     outside.answers(host)
 
 
@@ -322,9 +363,11 @@ def test_a_reboot(host: FreshHost) -> None:
         time.sleep(2)
 
 
-def test_a_setting_that_the_voicebot_refuses_leaves_a_working_appliance(
-    appliance: Appliance,
-) -> None:
+def test_what_is_refused_leaves_a_working_appliance(appliance: Appliance) -> None:
+    """By the playbook before anything is changed, by the voicebot before the file is replaced."""
+    run = appliance.play("site", ok=False, voicebot_api_keys={}, asterisk_trunks=[])
+    assert "voicebot_api_keys: is called voicebot_secrets now" in run.output
+    assert run.changed == 0
     run = appliance.play(
         "site", "--tags", "voicebot", ok=False,
         voicebot_settings={"MAX_CONCURRENT_CALLS": "many"},
@@ -356,6 +399,22 @@ def test_it_can_be_taken_off_the_host(appliance: Appliance) -> None:
     units = host.ssh("systemctl list-unit-files 'voicebot*' --no-legend", check=False)
     assert "voicebot" not in units
     assert host.ssh("systemctl is-active prometheus", check=False).strip() == "inactive"
+
+
+def test_it_can_be_installed_again_and_a_run_that_is_cut_off_is_mended(
+    appliance: Appliance,
+) -> None:
+    """With what the appliance before has left: its journal and its recordings."""
+    host = appliance.host
+    count = "voicebot calls --json --limit 1000 | grep -c started_at"
+    appliance.play_until("unit : Compare .*: asterisk.service")
+    assert host.ssh("docker ps -q") == "", "cut off before anything was started"
+    appliance.play_until("unit : Start voicebot.service", after=0.5)
+    run = appliance.play("site")
+    assert "all is well" in run.output
+    assert appliance.play("site").changed == 0
+    assert int(host.ssh(count)) > CALLS
+    outside.answers(host)
 
 
 def restored(run: Run) -> str:

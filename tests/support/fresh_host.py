@@ -26,13 +26,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOME = REPOSITORY / "var" / "appliance"
+ANSIBLE = REPOSITORY / "ansible"
 
 HOST = "10.99.0.2"  #: the host, seen from outside
 ADMIN = "10.99.0.5"  #: the operator's desk: Ansible runs here
@@ -419,8 +420,12 @@ class FreshHost:
                             os.kill(int(pid), signal.SIGKILL)
 
 
+def ansible_command(host: FreshHost, *arguments: str) -> list[str]:
+    """ansible-playbook at the operator's desk; it is to be run in ``ANSIBLE``."""
+    return host.in_outside(str(REPOSITORY / ".venv" / "bin" / "ansible-playbook"), *arguments)
+
+
 def ansible(host: FreshHost, *arguments: str, check: bool = True, timeout: float = 1200.0) -> str:
     """Run ansible-playbook at the operator's desk; what it printed."""
-    program = REPOSITORY / ".venv" / "bin" / "ansible-playbook"
-    command: Sequence[str] = host.in_outside(str(program), *arguments)
-    return _run(*command, check=check, timeout=timeout, cwd=REPOSITORY / "ansible")
+    command = ansible_command(host, *arguments)
+    return _run(*command, check=check, timeout=timeout, cwd=ANSIBLE)

@@ -33,7 +33,7 @@ def as_wanted(wanted: dict) -> bool:
     try:
         found = path.stat()
     except OSError:
-        return kind == "absent"
+        return kind == "absent" and not path.is_symlink()
     if kind == "absent" or stat.S_ISDIR(found.st_mode) != (kind in FOLDERS):
         return False
     rights = {"mode": stat.S_IMODE(found.st_mode), "owner": found.st_uid, "group": found.st_gid}
