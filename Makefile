@@ -95,6 +95,7 @@ test-docker: ## the images in a Docker engine of their own: called, attacked, re
 
 test-appliance: ## a fresh host in a machine of its own, set up by Ansible (needs root)
 	@scripts/setup appliance
+	@scripts/get-asterisk
 	@scripts/bundle
 	@$(BIN)/pytest tests/appliance $(ARGS)
 

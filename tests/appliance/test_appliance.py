@@ -14,14 +14,24 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.appliance import outside
+from tests.appliance import outside, provider
 from tests.appliance.conftest import Appliance, Run
-from tests.support.fresh_host import ADMIN, HOST, STRANGER, TECHNICIAN, TRUNK, FreshHost
+from tests.support.fresh_host import (
+    ADMIN,
+    HOST,
+    PROVIDER,
+    STRANGER,
+    TECHNICIAN,
+    TRUNK,
+    FreshHost,
+)
 from tests.support.rtp import AUDIBLE
 from tests.support.sip import SipPhone
+from tests.support.waiting import until
 from voicebot import __version__, config
 from voicebot.simulator import scenario
 from voicebot.simulator.lines import Line
@@ -45,7 +55,7 @@ TRANSFERRED = scenario.parse(
     """,
     "wants-a-technician",
 )
-VARIABLES = {
+VARIABLES: dict[str, Any] = {
     "grafana_enabled": False,  # its image cannot be had where the tests run
     "host_ssh_from": [f"{ADMIN}/32"],
     "host_rtp_from": [f"{TRUNK}/32", f"{TECHNICIAN}/32"],
@@ -218,6 +228,36 @@ def test_a_customer_who_wants_a_technician_gets_one(
     with host.outside_network():
         call_id = asyncio.run(transfer())
     assert '"transferred"' in host.ssh(f"voicebot calls {call_id[:8]} --json")
+
+
+def test_a_trunk_that_wants_a_registration(appliance: Appliance) -> None:
+    """Another operator's exchange, to which the appliance logs in; a wrong password is told."""
+    host = appliance.host
+
+    def trunks(password: str) -> dict[str, Any]:
+        login = {"server": PROVIDER, "username": provider.USERNAME, "password": password}
+        trunk = {"name": "second", "addresses": [PROVIDER], "registration": login}
+        return {
+            "asterisk_trunks": [*VARIABLES["asterisk_trunks"], trunk],
+            "host_rtp_from": [*VARIABLES["host_rtp_from"], f"{PROVIDER}/32"],
+        }
+
+    async def called(exchange: provider.Provider) -> None:
+        await until(lambda: exchange.registered() != "", 60, "the appliance registers")
+        number = SipPhone("0677777777", address=TRUNK, server=(PROVIDER, provider.PORT))
+        async with number as customer:
+            call = await customer.dial(provider.USERNAME, within=15)
+            await until(lambda: call.media.loudest() > AUDIBLE, 20, "the greeting")
+
+    tags = ("--tags", "host_firewall,asterisk,verify")
+    with host.outside_network(), provider.Provider() as exchange:
+        appliance.play("site", *tags, **trunks(provider.PASSWORD))
+        asyncio.run(called(exchange))
+        run = appliance.play("site", *tags, ok=False, **trunks("not-the-password"))
+    assert "the operator of the trunk `second` refuses its registration" in run.output
+    assert "The host runs what ran before" in run.output
+    assert provider.PASSWORD in host.ssh("cat /etc/asterisk/voicebot.d/endpoints.conf")
+    appliance.play("site", "--tags", "host_firewall,asterisk,verify")
 
 
 def test_a_stranger_gets_no_answer(host: FreshHost) -> None:

@@ -40,7 +40,8 @@ ADMIN = "10.99.0.5"  #: the operator's desk: Ansible runs here
 TRUNK = "10.99.0.1"  #: the telephone operator's exchange: callers come from here
 TECHNICIAN = "10.99.0.9"  #: a technician's telephone
 STRANGER = "10.99.0.66"  #: somebody of whom the host knows nothing
-OUTSIDE = (TRUNK, ADMIN, TECHNICIAN, STRANGER)
+PROVIDER = "10.99.0.20"  #: another operator's exchange, which wants a registration
+OUTSIDE = (TRUNK, ADMIN, TECHNICIAN, STRANGER, PROVIDER)
 
 BOOT_SECONDS = 180.0
 _REBOOT = 133  # nspawn's exit status when the machine inside asked for a reboot
