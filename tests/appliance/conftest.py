@@ -81,6 +81,8 @@ class Appliance:
         with (HOME / "playbooks.log").open("a") as log, subprocess.Popen(
             command, cwd=fresh_host.ANSIBLE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
+            # Or a task is named only when it is over.
+            env={**os.environ, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"},
         ) as running:  # fmt: skip
             log.write(f"==== site, to be killed at {task}\n")
             assert running.stdout is not None

@@ -304,7 +304,7 @@ def test_an_upgrade_cuts_none_of_twenty_calls(
     """Everybody who is on the line is answered to the end; who calls meanwhile is not lost."""
     host = appliance.host
     make_image(host, NEWER, "LABEL newer=yes")
-    started = host.ssh("date --iso-8601=seconds").strip()
+    started = host.ssh("date '+%F %T'").strip()
 
     async def upgrade() -> tuple[list[int], float]:
         loop = asyncio.get_running_loop()

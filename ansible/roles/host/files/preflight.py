@@ -1,4 +1,4 @@
-"""Say what is wrong with the networks that the firewall is to know, and with the way to packages.
+"""Say what is wrong with the firewall's networks, the disk, and the way to packages.
 
 Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04).
 """
@@ -27,6 +27,15 @@ if operator:
             f"host_ssh_from: Ansible comes from {address}, which is in none of its networks; "
             "the firewall would lock you out"
         )
+
+free = shutil.disk_usage("/var/lib").free // 2**20
+least = int(os.environ["LEAST_DISK_MB"])
+# At the first installation: the images of a release come one after the other.
+if free < least and not Path("/etc/voicebot/deploy.env").exists():
+    print(
+        f"/var/lib has {free} MB free; host_least_disk_mb asks for {least}. Make room there, or "
+        "mount a disk at /var/lib"
+    )
 
 
 def unreachable() -> str:
