@@ -49,10 +49,11 @@ class SpeechDetector:
             if probability < START_PROBABILITY:
                 return None
             self._speaking = True
-            self._heard_until(end, quiet)
+            self._last_speech_end = self._last_sound = end  # it began with a sound
             return SpeechStarted(start)
         if probability >= STOP_PROBABILITY:
-            self._heard_until(end, quiet)
+            self._last_speech_end = end
+            self._last_sound = max(self._last_sound, end - min(quiet, MOST_INERTIA_SECONDS))
             return None
         return self.silent_until(end)
 
@@ -62,7 +63,3 @@ class SpeechDetector:
             return None
         self._speaking = False
         return SpeechStopped(self._last_sound)
-
-    def _heard_until(self, end: float, quiet: float) -> None:
-        self._last_speech_end = end
-        self._last_sound = end - min(quiet, MOST_INERTIA_SECONDS)

@@ -60,6 +60,16 @@ def test_a_sound_that_lies_too_far_back_was_not_the_last() -> None:
     assert events[0] == SpeechStopped(42 * WINDOW - MOST_INERTIA_SECONDS)
 
 
+@given(st.lists(st.floats(0.0, 2.0), min_size=1, max_size=40))
+def test_speech_never_stops_before_it_began_or_after_its_last_window(quiet: list[float]) -> None:
+    detector = SpeechDetector()
+    for i, seconds in enumerate(quiet):
+        detector.window(0.9, i * WINDOW, (i + 1) * WINDOW, seconds)
+    stopped = detector.silent_until(100.0)
+    assert isinstance(stopped, SpeechStopped)
+    assert WINDOW <= stopped.at <= len(quiet) * WINDOW
+
+
 def test_a_click_interrupts_nobody() -> None:
     windows = int(BARGE_IN_SECONDS / WINDOW)
     events = play(TurnTaker(), [0.9] * windows + [0.0] * 10)
