@@ -5,12 +5,13 @@ The host is thrown away at the end; what Ansible printed is in ``var/appliance/p
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.appliance import outside
+from tests.appliance.site import AGAIN, HELPED, TRANSFERRED, VARIABLES
 from tests.support import fresh_host
 from tests.support.fresh_host import ADMIN, HOME, HOST, FreshHost, HostError
+from voicebot import config
+from voicebot.simulator.lines import Line
+from voicebot.simulator.synthesis import prepare_lines
 
 TIMEOUT = 1500
 """Seconds that a deployment may take here, on two cores that others use as well."""
@@ -109,3 +115,22 @@ def host() -> Iterator[FreshHost]:
     (HOME / "playbooks.log").write_text("")
     with FreshHost() as machine:
         yield machine
+
+
+@pytest.fixture(scope="session")
+def appliance(host: FreshHost, tmp_path_factory: pytest.TempPathFactory) -> Appliance:
+    folder: Path = tmp_path_factory.mktemp("inventory")
+    return Appliance(host, folder, VARIABLES)
+
+
+@pytest.fixture(scope="session")
+def lines() -> Mapping[str, Line]:
+    texts = [AGAIN, *(text for one in (HELPED, TRANSFERRED) for text in one.lines())]
+    settings = config.load({"VOICEBOT_ENV_FILE": "/dev/null"})
+    return asyncio.run(prepare_lines(texts, settings, lambda message: None))
+
+
+@pytest.fixture
+def control_port(host: FreshHost) -> Iterator[int]:
+    with outside.control_api(host) as port:
+        yield port

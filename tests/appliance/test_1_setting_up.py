@@ -1,0 +1,225 @@
+"""A fresh host becomes the appliance, and does what it is there for.
+
+The tests follow each other on one host. What is proven is what an operator and a caller see: calls
+from the network of the trunk, commands at the operator's desk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.appliance import outside, provider
+from tests.appliance.conftest import Appliance
+from tests.appliance.site import HELPED, TRANSFERRED, VARIABLES
+from tests.support.fresh_host import HOST, PROVIDER, STRANGER, TECHNICIAN, TRUNK, FreshHost
+from tests.support.rtp import AUDIBLE
+from tests.support.sip import SipPhone
+from tests.support.waiting import until
+from voicebot.simulator.lines import Line
+
+pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
+
+
+def wait_for(host: FreshHost, command: str, within: float, what: str, log: str) -> None:
+    """Until *command* succeeds on the host; *log* shows why it does not."""
+    deadline = time.monotonic() + within
+    while host.ssh(f"{command} >/dev/null 2>&1 && echo yes", check=False).strip() != "yes":
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}\n{host.ssh(log)}"
+        time.sleep(1)
+
+
+# -- before anything is installed
+
+
+def test_a_host_without_a_network_is_told_so(appliance: Appliance) -> None:
+    appliance.host.disconnect()
+    try:
+        run = appliance.play("site", ok=False)
+    finally:
+        appliance.host.reconnect()
+    assert "cannot reach the server of its packages" in run.output
+    assert run.changed == 0
+
+
+def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) -> None:
+    host = appliance.host
+    host.ssh("systemd-run --unit squatter python3 -m http.server 9080")
+    try:
+        run = appliance.play(
+            "site",
+            ok=False,
+            voicebot_speech="cloud",
+            voicebot_settings={"MAX_CONCURENT_CALLS": 5},
+            voicebot_api_keys={},
+            asterisk_trunks=[{"name": "operator", "addresses": ["sip.example.org"]}],
+            host_least_memory_mb=9_000_000,
+            host_least_disk_mb=900_000_000,
+        )
+    finally:
+        host.ssh("systemctl stop squatter")
+    assert run.changed == 0
+    for words in (
+        "port 9080 is taken on this host by another program",
+        "DEEPGRAM_API_KEY is missing or empty",
+        "did you mean MAX_CONCURRENT_CALLS?",
+        "voicebot_api_keys: is called voicebot_secrets now",
+        "'sip.example.org' is no address",
+        "asterisk_technicians: 600@office: there is no trunk 'office'",
+        "host_least_memory_mb asks for",
+        "host_least_disk_mb asks for",
+    ):
+        assert words in run.output, words
+
+
+# -- the appliance
+
+
+def test_a_fresh_host_becomes_the_appliance(appliance: Appliance) -> None:
+    """Half-configured by hand: Docker's settings of somebody else stay. Cut off while packages are
+    installed: the next run goes on from there."""
+    appliance.host.ssh(
+        'mkdir -p /etc/docker; echo \'{"log-level": "warn"}\' >/etc/docker/daemon.json'
+    )
+    started = time.monotonic()
+    appliance.play_until("host : Install docker.io", after=3)
+    cut_off = time.monotonic() - started
+    run = appliance.play("site")
+    assert "all is well" in run.output
+    assert "WARNING: 2 core(s)" in run.output
+    seconds = f"{cut_off + run.seconds:.0f} s, of them {cut_off:.0f} s in a run that was cut off"
+    print(f"\nfresh host to self-check passed: {seconds}")
+    settings = json.loads(appliance.host.ssh("cat /etc/docker/daemon.json"))
+    assert settings["log-level"] == "warn"
+    assert settings["live-restore"] is True
+    assert appliance.host.ssh("systemctl is-system-running").strip() == "running"
+
+
+def test_a_second_run_changes_nothing(appliance: Appliance) -> None:
+    run = appliance.play("site")
+    print(f"\nsecond run: {run.seconds:.0f} s")
+    assert run.changed == 0
+
+
+def test_the_commands_of_the_host_ask_what_is_in_the_containers(host: FreshHost) -> None:
+    """The runbooks use them; by SSH there is no terminal, and a pipe may follow."""
+    assert re.search(r"^0 active channels", host.ssh("asterisk -rx 'core show channels'"), re.M)
+    assert "777" in host.ssh("asterisk -rx 'dialplan show 777@from-internal' | cat")
+    assert host.ssh("voicebot calls --json --limit 1").startswith("{")
+    unknown = host.ssh("asterisk -rx 'no such command'; echo status $?", check=False)
+    assert "No such command" in unknown
+
+
+def test_no_secret_is_printed(appliance: Appliance) -> None:
+    run = appliance.play(
+        "site", "--tags", "voicebot_configure", "-vv",
+        voicebot_secrets={"OPENAI_API_KEY": "sk-nobody-may-see-this"},
+    )  # fmt: skip
+    assert "sk-nobody-may-see-this" not in run.output
+    assert (
+        appliance.host.ssh("cat /etc/voicebot/secrets/OPENAI_API_KEY") == "sk-nobody-may-see-this"
+    )
+    mode = appliance.host.ssh("stat -c '%a %U %G' /etc/voicebot/secrets/OPENAI_API_KEY")
+    assert mode.strip() == "440 root voicebot"
+    appliance.play("site", "--tags", "voicebot")
+    assert appliance.host.ssh("ls /etc/voicebot/secrets") == ""
+
+
+def test_a_customer_who_calls_is_helped_by_voice(
+    host: FreshHost, lines: Mapping[str, Line], control_port: int
+) -> None:
+    with host.outside_network():
+        talk = asyncio.run(outside.hold(host, "0698765432", HELPED, lines, control_port))
+    assert not talk.failures, str(talk)
+
+
+def test_a_customer_who_wants_a_technician_gets_one(
+    host: FreshHost, lines: Mapping[str, Line], control_port: int
+) -> None:
+    async def transfer() -> str:
+        technician = SipPhone("600", address=TECHNICIAN, port=5060)
+        async with technician, outside.caller("0612345678") as customer:
+            await outside.reachable(host, "office")
+            talk = await outside.converse(
+                outside.RemoteAsterisk(host), customer, TRANSFERRED, lines, control_port
+            )  # type: ignore[arg-type]
+            assert not talk.failures, str(talk)
+            call = await technician.next_call(10)
+            await call.answered()
+            call.media.play(b"\x10\x27\xf0\xd8" * 8000)
+            await asyncio.sleep(1.5)
+            assert talk.call.media.loudest(call.answered_at or 0.0) > AUDIBLE
+            assert call.invite.get("x-voicebot-call") == str(talk.call_id)
+            return str(talk.call_id)
+
+    with host.outside_network():
+        call_id = asyncio.run(transfer())
+    assert '"transferred"' in host.ssh(f"voicebot calls {call_id[:8]} --json")
+
+
+def test_a_trunk_that_wants_a_registration(appliance: Appliance) -> None:
+    """Another operator's exchange, to which the appliance logs in; a wrong password is told."""
+    host = appliance.host
+
+    def trunks(password: str) -> dict[str, Any]:
+        login = {"server": PROVIDER, "username": provider.USERNAME, "password": password}
+        trunk = {"name": "second", "addresses": [PROVIDER], "registration": login}
+        return {
+            "asterisk_trunks": [*VARIABLES["asterisk_trunks"], trunk],
+            "host_rtp_from": [*VARIABLES["host_rtp_from"], f"{PROVIDER}/32"],
+        }
+
+    async def called(exchange: provider.Provider) -> None:
+        await until(lambda: exchange.registered() != "", 60, "the appliance registers")
+        number = SipPhone("0677777777", address=TRUNK, server=(PROVIDER, provider.PORT))
+        async with number as customer:
+            call = await customer.dial(provider.USERNAME, within=15)
+            await until(lambda: call.media.loudest() > AUDIBLE, 20, "the greeting")
+
+    tags = ("--tags", "host_firewall,asterisk,verify")
+    with host.outside_network(), provider.Provider() as exchange:
+        appliance.play("site", *tags, **trunks(provider.PASSWORD))
+        asyncio.run(called(exchange))
+        run = appliance.play("site", *tags, ok=False, **trunks("not-the-password"))
+    told = " ".join(run.output.split())
+    assert "the operator of the trunk `second` refuses its registration (401)" in told
+    assert "The host runs what ran before" in told
+    assert provider.PASSWORD in host.ssh("cat /etc/asterisk/voicebot.d/endpoints.conf")
+    appliance.play("site", "--tags", "host_firewall,asterisk,verify")
+
+
+def test_a_stranger_gets_no_answer(host: FreshHost) -> None:
+    async def ring() -> None:
+        async with SipPhone("0600000000", address=STRANGER, server=outside.SIP) as stranger:
+            with pytest.raises(TimeoutError):
+                await stranger.dial("777", within=3)
+
+    with host.outside_network():
+        asyncio.run(ring())
+        command = ["ssh", "-b", STRANGER, "-o", "ConnectTimeout=3", "-o", "BatchMode=yes", HOST]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "timed out" in done.stderr
+
+
+def test_cron_runs_what_is_due(appliance: Appliance) -> None:
+    host = appliance.host
+    host.ssh("rm -f /var/lib/prometheus/node-exporter/voicebot-*.prom")
+    # Conversion has a minute of its own: it leaves at once when another has the recordings.
+    appliance.play(
+        "site", "--tags", "recordings,backup", recordings_convert_at="*/2 * * * *",
+        recordings_retention_at="1-59/2 * * * *", backup_at="1-59/2 * * * *",
+    )  # fmt: skip
+    folder = "/var/lib/prometheus/node-exporter"
+    for task in ("convert", "retention", "backup"):
+        good = f"grep -q 'success_timestamp_seconds{{task=.{task}' {folder}/voicebot-{task}.prom"
+        wait_for(host, good, 240, f"{task} has run", "journalctl -t voicebot-task -n 40")
+    assert int(host.ssh("find /var/lib/voicebot/var/recordings -name '*.mp3' | wc -l")) > 0
+    assert host.ssh("ls /srv/backup").strip()
+    appliance.play("site", "--tags", "recordings,backup")
