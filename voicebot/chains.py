@@ -237,7 +237,7 @@ def _mind(links: Sequence[ModelLink], settings: Settings, metrics: Metrics) -> L
         links,
         metrics,
         attempts=settings.api_attempts,
-        patience=settings.llm_timeout,
+        timeout=settings.llm_timeout,
         hedging=settings.llm_hedging,
     )
 

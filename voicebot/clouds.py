@@ -26,8 +26,10 @@ from voicebot.providers.openai_tts import NAME as OPENAI
 from voicebot.providers.openai_tts import OpenAIClient, OpenAITextToSpeech
 from voicebot.providers.usage import Meter
 
-STALL = 1.5
-"""Seconds between two pieces of one sentence after which its rest is given up."""
+BEHIND = 1.0
+"""Seconds that a caller may wait in the middle of a sentence or an answer, after which its rest is
+given up: a network may stumble for as long; after more silence callers think that it is their turn.
+"""
 MOST_KEYTERMS = 50
 
 Used = Collection[tuple[Stage, str]]
@@ -120,7 +122,7 @@ def _add_deepgram(made: Clouds, settings: Settings, used: Used, language: str, p
 def _add_groq(made: Clouds, settings: Settings, used: Used) -> None:
     client = GroqClient(settings.groq_api_key, settings.groq_base_url, timeout=settings.api_timeout)
     made.closers.append(client.close)
-    limits = Limits(settings.llm_timeout, STALL, settings.api_timeout)
+    limits = Limits(settings.llm_timeout, BEHIND, settings.api_timeout)
     models = {GROQ: settings.groq_model, GROQ_SPARE: settings.groq_spare_model}
     effort = "" if settings.groq_reasoning == "off" else settings.groq_reasoning
 
@@ -174,7 +176,7 @@ def _add_voice(made: Clouds, voice: CloudTextToSpeech, prompt_voice: CloudTextTo
 
 
 def _limits(settings: Settings) -> Limits:
-    return Limits(settings.tts_timeout, STALL, settings.api_timeout)
+    return Limits(settings.tts_timeout, BEHIND, settings.api_timeout)
 
 
 def _prompt_limits(settings: Settings) -> Limits:

@@ -152,8 +152,9 @@ class Settings:
         "Costs one sentence in twenty twice.", group="speech")  # fmt: skip
     llm_timeout: float = _setting(
         "LLM_TIMEOUT", "1.0", _seconds(0.2, 4), "s",
-        "From asking the language model to its first words; then the next one is asked, while it "
-        "can still be in time.", group="speech")  # fmt: skip
+        "From asking a language model to what can be used of its reply: what the caller meant, or "
+        "a whole sentence. Then the next one is asked, which has as long; after the last, the "
+        "rules answer.", group="speech")  # fmt: skip
     llm_hedging: bool = _setting(
         "LLM_HEDGING", "false", _boolean, "",
         "Ask the next one as well when a model is slower than 95 of its last 100 replies were. "

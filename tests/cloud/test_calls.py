@@ -6,13 +6,18 @@ seconds. (The faults of those that listen and speak are in test_call_faults.)"""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from tests.cloud.calls import SOON, SPOKEN, Call
 from tests.cloud.conftest import Stand, Story
 from tests.support.waiting import until
 from voicebot.audio import pcm
+from voicebot.clouds import BEHIND
+from voicebot.dialogue.reply import CHARACTERS_PER_SECOND
+from voicebot.emulator import chat
 from voicebot.emulator.brain import Reply
+from voicebot.emulator.exchange import SLOW_SECONDS
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.emulator.latency import Profile
 from voicebot.emulator.latency_file import PUBLISHED, load
@@ -167,13 +172,109 @@ def breaks_off(kind: Kind, after: float) -> Story:
 
         striking = asyncio.create_task(strike())
         assert await call.say(PRICE) < SOON
-        assert await call.hear()
+        await call.heard_out(SOON)
         await striking
         await call.say("Oui, c'est ça.")
         assert "nom" in await call.hear()
         await call.hang_up()
 
     return told
+
+
+# -- the model begins well, and goes on badly
+
+HEAD = '{"intent": "question"}\n'
+FIRST = "Cela dépend de votre abonnement."
+SECOND = "Un technicien vous dira le prix exact de chaque option, et ce que vous y gagnez."
+OTHER = "Je ne connais pas les tarifs."
+REPLY = f"{HEAD}{FIRST} {SECOND}"
+TOKENS = 40
+"""A second, of a model that is well: the head takes 0.2 s, the first sentence as long again."""
+
+
+def comes(event: int, kind: Kind, after: int) -> float:
+    """Seconds until the *event* of a reply has come, if *kind* strikes *after* so many."""
+    if event <= after:
+        return event / TOKENS
+    late = SLOW_SECONDS * (event - after) if kind is Kind.SLOW else math.inf
+    return (after + 1) / TOKENS + late
+
+
+def goes_on_badly(kind: Kind, after: int) -> Story:
+    """The first model stops, or drips, *after* so many events; the other one is well."""
+
+    async def told(stand: Stand) -> None:
+        replies = [REPLY, f"{HEAD}{OTHER}"]
+        stand.emulator.brain.scripted[:] = [Reply(content=text, times=1) for text in replies]
+        stand.emulator.latency.profile = Profile(chat_tokens_per_second=TOKENS)
+        call = Call(stand)
+        await call.start()
+
+        async def strike() -> None:
+            await until(lambda: bool(stand.emulator.open_exchanges(Service.CHAT)), 20, "asked")
+            await asyncio.sleep((after + 0.5) / TOKENS)
+            await stand.emulator.inject(Fault(Service.CHAT, kind, moment=Moment.NOW))
+
+        striking = asyncio.create_task(strike())
+        assert await call.say(PRICE) < SOON
+        await striking
+        await call.heard_out(SOON)
+        said = " ".join(str(event["text"]) for event in call.stage.events("bot_said"))
+        assert said.endswith("Je vous écoute, quel est votre problème ?"), "and nothing is owed"
+        # The role comes before the tokens; after them the usage, and the mark of the end.
+        first = comes(len(chat.tokens(f"{HEAD}{FIRST} U")), kind, after)
+        whole = comes(len(chat.tokens(REPLY)) + 2, kind, after)
+        begun, ended = first < 1.0, whole < first + len(FIRST) / CHARACTERS_PER_SECOND + BEHIND
+        assert (FIRST in said, OTHER in said) == (begun, not begun), "one answer"
+        assert (SECOND in said) == (begun and ended), "unless it would come too late"
+        counted = "ok" if ended else "error" if kind is Kind.DROP else "timeout"
+        assert stand.requests("llm", "groq", counted) == 1
+        assert await call.say("Bonjour, ma box ne marche plus.") < SOON
+        asked = [r.body for r in stand.emulator.records.requests if r.service is Service.CHAT]
+        assert len(asked) == (1 if begun else 2)
+        await call.hang_up()
+
+    return told
+
+
+def test_a_model_that_stops_or_drips_is_replaced_while_nothing_was_said_and_ended_after(
+    imagine_all: PlayAll,
+) -> None:
+    kinds = (Kind.HANG, Kind.SLOW, Kind.DROP)
+    imagine_all(
+        {
+            f"{kind} after {after} events": goes_on_badly(kind, after)
+            for kind in kinds
+            for after in range(0, len(chat.tokens(REPLY)), 2)
+        }
+    )
+
+
+def drips_always(per_second: float) -> Story:
+    """Every model, from its first token on: the rules answer, and then a person."""
+
+    async def told(stand: Stand) -> None:
+        stand.emulator.brain.scripted[:] = [Reply(content=REPLY)]
+        stand.emulator.latency.profile = Profile(chat_tokens_per_second=per_second)
+        call = Call(stand)
+        await call.start()
+        await call.say("Bonjour, ma box ne marche plus.")
+        await call.hear()
+        for words in ("Pardon", "Tapez", "problème technique"):
+            assert await call.say(PRICE) < SOON
+            await call.heard_out(SOON)
+            said = " ".join(str(event["text"]) for event in call.stage.events("bot_said"))
+            assert words in said
+            assert FIRST not in said
+        for model in ("groq", "groq_spare"):
+            assert stand.requests("llm", model, "timeout") == 3
+        await call.stage.session.released()
+
+    return told
+
+
+def test_models_that_drip_all_of_them_leave_it_to_the_rules(imagine_all: PlayAll) -> None:
+    imagine_all({f"{speed} tokens/s": drips_always(speed) for speed in (0.7, 1.0, 4.0, 10.0)})
 
 
 def test_whatever_the_model_does_the_caller_hears_something_soon_and_is_understood_after(
@@ -185,6 +286,5 @@ def test_whatever_the_model_does_the_caller_hears_something_soon_and_is_understo
         {
             **{f"{fault}": finds_it_broken(*fault) for fault in FAULTS},
             **{f"{moment}": breaks_off(*moment) for moment in moments},
-        },
-        API_TIMEOUT="2",
+        }
     )

@@ -28,7 +28,12 @@ def request(*, speculative: bool = False) -> ModelRequest:
         Message(Role.SYSTEM, "Tu réponds à un client."),
         Message(Role.USER, "Combien de temps ça prend ?"),
     )
-    return ModelRequest(messages, max_tokens=200, call_id="call", speculative=speculative)
+    return ModelRequest(messages, 200, "call", speculative, serves)
+
+
+def serves(reply: str) -> float | None:
+    """As soon as there is a word, for as long as all of them take to say."""
+    return len(reply) / 16 if " " in reply else None
 
 
 async def ask(stand: Stand) -> str:
@@ -97,26 +102,37 @@ def test_every_fault_is_an_error_in_time_and_counted(
     play(story, **ALONE)
 
 
-@pytest.mark.parametrize("kind", [Kind.UNKNOWN, Kind.SLOW], ids=str)
-def test_what_is_odd_but_right_is_read(play: Play, kind: Kind) -> None:
+def test_what_is_odd_but_right_is_read(play: Play) -> None:
     async def story(stand: Stand) -> None:
-        stand.emulator.brain.scripted[:] = [Reply(content="Oui, deux minutes.")]
-        await stand.emulator.inject(Fault(CHAT, kind))
-        assert await ask(stand) == "Oui, deux minutes."
+        stand.emulator.brain.scripted[:] = [Reply(content=REPLY)]
+        await stand.emulator.inject(Fault(CHAT, Kind.UNKNOWN))
+        assert await ask(stand) == REPLY
 
     play(story, **ALONE)
 
 
-def test_a_reply_that_drips_for_ever_is_ended(play: Play) -> None:
+def test_a_reply_that_drips_slower_than_it_is_said_is_ended(play: Play) -> None:
     async def story(stand: Stand) -> None:
-        stand.emulator.brain.scripted[:] = [Reply(content="mot " * 60)]
+        stand.emulator.brain.scripted[:] = [Reply(content="a b c d " * 60)]
         await stand.emulator.inject(Fault(CHAT, Kind.SLOW))
         with pytest.raises(ProviderError, match="did not finish a reply in time"):
             await ask(stand)
         assert stand.requests("llm", "groq", "timeout") == 1
         assert stand.count("llm_tokens_total", provider="groq", direction="output") >= 1
 
-    play(story, **ALONE, API_TIMEOUT="2")
+    play(story, **ALONE)
+
+
+def test_a_reply_of_which_nothing_can_be_used_in_time_is_the_next_models(play: Play) -> None:
+    async def story(stand: Stand) -> None:
+        drips = Reply(content="anticonstitutionnellement " * 9, times=1)
+        stand.emulator.brain.scripted[:] = [drips, Reply(content=REPLY)]
+        await stand.emulator.inject(Fault(CHAT, Kind.SLOW, times=1))
+        assert await ask(stand) == REPLY
+        assert stand.requests("llm", "groq", "timeout") == 1
+        assert stand.requests("llm", "groq_spare", "ok") == 1
+
+    play(story)
 
 
 def test_one_bad_answer_is_mended_by_the_second_attempt(play: Play) -> None:

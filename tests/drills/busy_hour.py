@@ -162,7 +162,7 @@ def pass_time(stage: Stage, seconds: float, say: Callable[[str], None]) -> None:
         calls = _number(stage, "sum(voicebot_calls_total)")
         say(f"busy hour: {left:.0f} s left; {active} calls are held, {calls} are over")
         if ticks % 4 == 0:
-            stage.direct(HICCUP)
+            stage.direct("faults", HICCUP)
         ticks += 1
         time.sleep(min(15, left))
 

@@ -158,10 +158,17 @@ def stuck_drain(stage: Stage) -> Iterator[None]:
 def cloud_fault(service: str, kind: str, **more: object) -> Callable[[Stage], Undo]:
     @contextlib.contextmanager
     def play(stage: Stage) -> Iterator[None]:
-        stage.direct({"service": service, "kind": kind, **more})
+        stage.direct("faults", {"service": service, "kind": kind, **more})
         yield
 
     return play
+
+
+@contextlib.contextmanager
+def slow_model(stage: Stage) -> Iterator[None]:
+    """It takes three seconds to its first word: slow, and never too late by the settings."""
+    stage.direct("latency", {"chat_first_token": {"p50": 3.0}})
+    yield
 
 
 @contextlib.contextmanager
@@ -292,9 +299,11 @@ DRILLS: dict[str, Drill] = {
                   "SILENCE_WARNING_TIMEOUT": "60", "SILENCE_HANGUP_TIMEOUT": "120"},
     ),
     "slow-llm": Drill(
-        "the language model drips: four tokens a second, on questions that only it can answer",
-        _names("VoicebotTurnResponseBudgetBurn"), cloud_fault("chat", "slow"), pages=True,
+        "the language model takes 3 s to its first word, which LLM_TIMEOUT=4 allows it, on "
+        "questions that only it can answer",
+        _names("VoicebotTurnResponseBudgetBurn"), slow_model, pages=True,
         first={"long": "3m"}, before=240, scale=4, clouds=True, callers=5, scenario=CURIOUS,
+        settings={"LLM_TIMEOUT": "4"},
     ),
     "stalled-loop": Drill(
         "the event loop stands still for 0.8 s",

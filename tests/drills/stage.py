@@ -136,10 +136,11 @@ class Stage:
     prober: threading.Event = field(default_factory=threading.Event)
     """Set: test calls fail from now on."""
 
-    def direct(self, fault: Mapping[str, object]) -> None:
-        """Tell the emulator what shall be wrong with a cloud."""
+    def direct(self, what: str, body: Mapping[str, object]) -> None:
+        """Tell the emulator what shall be wrong with a cloud (``faults``), or how slow it shall be
+        (``latency``)."""
         subprocess.run(
-            ["curl", "-sSf", "-d", json.dumps(fault), f"{self.emulator}/_emulator/faults"],
+            ["curl", "-sSf", "-d", json.dumps(body), f"{self.emulator}/_emulator/{what}"],
             check=True, stdout=subprocess.DEVNULL, timeout=10,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -84,6 +85,23 @@ def test_replies_are_scripted(run: Run) -> None:
                 assert await answer.json() == {"replies": 1}
         assert await chat(emulator) == "Ceci."
         assert await chat(emulator) != "Ceci."
+
+    run(story)
+
+
+def test_it_becomes_slow_when_it_is_told_to(run: Run) -> None:
+    async def story(emulator: Emulator) -> None:
+        latency = f"{emulator.url()}/_emulator/latency"
+        async with aiohttp.ClientSession() as http:
+            async with http.post(latency, json={"chat_first_token": {"p50": 0.3}}) as answer:
+                assert answer.status == 200
+            async with http.post(latency, json={"chat_first_tokens": {}}) as answer:
+                assert answer.status == 400
+                assert "there are chat_first_token, " in (await answer.json())["error"]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await chat(emulator)
+        assert loop.time() - began >= 0.3
 
     run(story)
 

@@ -124,8 +124,9 @@ class CallSession:
         self._ledger = CallLedger(notes, services.metrics, services.journal, services.currency, now)
         self._speaker = Speaker(services.tts, services.prompts, self, self._context)
         self._thinker = Thinker(
-            services.llm, str(call_id), services.llm_max_tokens, self._on_reply, self._context
-        )
+            services.llm, services.script.model, str(call_id), services.llm_max_tokens,
+            self._on_reply, self._context,
+        )  # fmt: skip
         self._stream = self._context.run(
             services.stt.open, str(call_id), self._on_transcript, self._on_stt_error
         )

@@ -11,12 +11,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from contextvars import Context
+from functools import partial
 from typing import cast
 
 import structlog
 
+from voicebot.dialogue import reply
 from voicebot.dialogue.commands import AskModel
 from voicebot.dialogue.events import ModelEnded, ModelFailed, ModelWrote
+from voicebot.dialogue.script import ModelScript
 from voicebot.providers.interfaces import (
     LanguageModel,
     Message,
@@ -32,6 +35,7 @@ Told = Callable[[ModelWrote | ModelEnded | ModelFailed], None]
 
 class Thinker:
     """Of one call, for which nobody may have to think: then *llm* is None, and nothing is asked.
+    *script* is what the dialogue reads replies by.
 
     *tell* is called on the event loop; *context* is the call's.
     """
@@ -39,12 +43,14 @@ class Thinker:
     def __init__(
         self,
         llm: LanguageModel | None,
+        script: ModelScript | None,
         call_id: str,
         max_tokens: int,
         tell: Told,
         context: Context,
     ) -> None:
         self._llm = llm
+        self._abbreviations = script.abbreviations if script is not None else frozenset()
         self._call_id = call_id
         self._max_tokens = max_tokens
         self._tell = tell
@@ -59,6 +65,7 @@ class Thinker:
             self._max_tokens,
             self._call_id,
             command.speculative,
+            partial(reply.serves, abbreviations=self._abbreviations),
         )
         number = command.request
         assert self._llm is not None, "nobody can be asked"

@@ -14,6 +14,7 @@ fit raises :class:`MisfitError`, with a reason that can be counted.
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -27,6 +28,8 @@ MOST_HEAD = 300
 MOST_SENTENCES = 2
 MOST_CHARACTERS = 240
 """Of all sentences: 15 s of speech. What goes beyond is not said."""
+CHARACTERS_PER_SECOND = 16.0
+"""Of speech, about."""
 MOST_DIGITS = 3
 """More digits in a row are a telephone number, a price, a year: nothing a model may make up."""
 
@@ -65,6 +68,22 @@ class Head:
     problem: str | None = None
     name: str | None = None
     number: str | None = None
+
+
+def serves(text: str, abbreviations: frozenset[str]) -> float | None:
+    """For how many seconds the caller is served by a reply of which *text* has come: as long as its
+    whole sentences take to say; for ever, if nobody waits for more of it. None: nothing can be
+    done with it yet. What does not fit is of use, too: no more of it need be waited for."""
+    reader = ReplyReader(abbreviations, lambda sentence: False)
+    try:
+        reader.push(text)
+    except MisfitError:
+        return math.inf
+    if reader.head is None:
+        return None
+    if reader.head.intent is not ModelIntent.QUESTION or reader.full:
+        return math.inf
+    return sum(map(len, reader.sentences)) / CHARACTERS_PER_SECOND or None
 
 
 class ReplyReader:

@@ -1,4 +1,4 @@
-"""Directing a running emulator over HTTP: its faults, its replies, its records, its front page.
+"""Directing a running emulator over HTTP: its faults, delays and replies, its records, its page.
 
 =======  =======================  =====================================================
 GET      /                        what this is, in words
@@ -7,6 +7,9 @@ POST     /_emulator/faults        inject one: ``{"service", "kind", "times", "mo
 DELETE   /_emulator/faults        mend everything, or ``?service=``
 POST     /_emulator/replies       what the model answers: a list of ``{"pattern", "content" |
                                   "data", "times"}``; replaces the earlier list
+POST     /_emulator/latency       how long each service takes from now on: a table such as
+                                  ``{"chat_first_token": {"p50": 3}}``; what it leaves out
+                                  takes no time
 GET      /_emulator/delays        ``?since=&step=&tag=``: the delay of each answer
 GET      /_emulator/open          what is being served, by service
 =======  =======================  =====================================================
@@ -24,7 +27,7 @@ from aiohttp import web
 from voicebot.emulator import faults
 from voicebot.emulator.brain import Reply
 from voicebot.emulator.faults import FaultError, Kind, Service, Vendor
-from voicebot.emulator.latency import Step
+from voicebot.emulator.latency import LatencyError, Step, parse
 
 if TYPE_CHECKING:
     from voicebot.emulator.server import Emulator
@@ -40,6 +43,7 @@ def add_routes(app: web.Application, emulator: Emulator) -> None:
     app.router.add_post("/_emulator/faults", direction.inject)
     app.router.add_delete("/_emulator/faults", direction.mend)
     app.router.add_post("/_emulator/replies", direction.replies)
+    app.router.add_post("/_emulator/latency", direction.latency)
     app.router.add_get("/_emulator/delays", direction.delays)
     app.router.add_get("/_emulator/open", direction.open)
 
@@ -88,6 +92,13 @@ class _Direction:
             return _complaint(str(error))
         self._emulator.brain.scripted[:] = replies
         return web.json_response({"replies": len(replies)})
+
+    async def latency(self, request: web.Request) -> web.Response:
+        try:
+            self._emulator.latency.profile = parse(await _json(request))
+        except (FaultError, LatencyError) as error:
+            return _complaint(str(error))
+        return web.json_response({})
 
     async def delays(self, request: web.Request) -> web.Response:
         query = request.query
@@ -149,7 +160,7 @@ def describe(emulator: Emulator) -> str:
         f"speech at {profile.speech_times_real_time:g} times real time",
         "",
         *(f"{vendor.value:<11} {emulator.url(vendor)}" for vendor in Vendor),
-        f"{'direction':<11} {emulator.url()}/_emulator/{{faults,replies,delays,open}}",
+        f"{'direction':<11} {emulator.url()}/_emulator/{{faults,replies,latency,delays,open}}",
         "",
     ]
     return "\n".join(lines)

@@ -55,6 +55,7 @@ class Exchange:
         self.socket: web.WebSocketResponse | None = None
         self._records = records
         self._hung = False
+        self._drips = False
 
     @property
     def request_id(self) -> str:
@@ -86,6 +87,10 @@ class Exchange:
             transport.set_protocol(_Deaf(transport.get_protocol()))
         self._hung = True
 
+    def drip(self) -> None:
+        """From now on each piece is late."""
+        self._drips = True
+
     async def write(self, response: web.StreamResponse, data: bytes) -> None:
         """Send part of the body of *response*. Raises GoneError."""
         await self._gate()
@@ -107,6 +112,8 @@ class Exchange:
             raise GoneError from error
 
     async def _gate(self) -> None:
+        if self._drips:
+            await asyncio.sleep(SLOW_SECONDS)
         if self._hung:
             await self.hang()
         transport = self.request.transport

@@ -102,7 +102,7 @@ class Kind(Enum):
 _AT_CONNECT: Final = {Kind.REFUSE, Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.RATE_LIMITED}
 _AT_CONNECT_AND_STREAM: Final = {Kind.HANG, Kind.DROP, Kind.SERVER_ERROR, Kind.RETIRED}
 _AUDIO: Final = {Kind.ODD, Kind.SILENCE, Kind.HALF}
-_NOW: Final = {Kind.HANG, Kind.DROP, Kind.SERVER_ERROR}
+_NOW: Final = {Kind.HANG, Kind.SLOW, Kind.DROP, Kind.SERVER_ERROR}
 _SPEAKING: Final = {Service.SPEAK, Service.SPEECH, Service.REALTIME}
 
 

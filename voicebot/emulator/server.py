@@ -214,6 +214,8 @@ async def _strike(exchange: Exchange, kind: Kind) -> None:
             exchange.abort()
         case Kind.HANG:
             exchange.freeze()
+        case Kind.SLOW:
+            exchange.drip()
         case Kind.SERVER_ERROR:
             if exchange.socket is None:
                 exchange.abort()

@@ -3,7 +3,7 @@
 A vendor's module gives the bytes as they arrive and says what its exceptions mean; all else is
 here. Audio is passed on as it comes. Silence at the beginning is cut off: the caller waits for the
 first audible sample, and so does the deadline, which makes an answer of nothing but silence a
-failure that another voice can still mend.
+failure that another voice can still mend. From there on a voice has to keep up with being heard.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import aclosing
 
 import numpy as np
 
-from voicebot.audio.pcm import SAMPLE_RATE, SAMPLE_WIDTH
+from voicebot.audio.pcm import SAMPLE_RATE, SAMPLE_WIDTH, seconds
 from voicebot.audio.resample import StreamResampler
 from voicebot.providers.in_time import Asked, Limits, in_time
 from voicebot.providers.interfaces import ProviderError, Stage
@@ -71,7 +71,7 @@ class CloudTextToSpeech(ABC):
         """Audio as it comes, each piece in time."""
         asked = Asked(Stage.TTS, self.name, "audio", "a sentence")
         source = in_time(
-            self.request(text), self._limits, asked, self.explain, lambda: convert.begun
+            self.request(text), self._limits, asked, self.explain, lambda: convert.made
         )
         async with aclosing(source) as pieces:
             async for piece in pieces:
@@ -84,8 +84,8 @@ class _Converter:
     """Pieces of one vendor's stream to slin."""
 
     def __init__(self, rate: int) -> None:
-        self.begun = False
-        """Whether anything audible has come."""
+        self.made: float | None = None
+        """Seconds of audio, from the first audible sample on; None while there is none."""
         self._resampler = StreamResampler(rate, SAMPLE_RATE) if rate != SAMPLE_RATE else None
         self._odd = b""
         self._silence = b""  # of the beginning: the last of it is the lead-in
@@ -102,8 +102,11 @@ class _Converter:
         return self._from_sound_on(self._resampler.flush()) if self._resampler else b""
 
     def _from_sound_on(self, pcm: bytes) -> bytes:
-        if self.begun or not pcm:
+        if self.made is not None:
+            self.made += seconds(pcm)
             return pcm
+        if not pcm:
+            return b""
         data = self._silence + pcm
         samples = np.abs(np.frombuffer(data, dtype="<i2").astype(np.int32))
         sound = np.flatnonzero(samples > AUDIBLE)
@@ -111,5 +114,6 @@ class _Converter:
         if not len(sound):
             self._silence = data[-lead_in * SAMPLE_WIDTH :]
             return b""
-        self.begun = True
-        return data[max(0, int(sound[0]) - lead_in) * SAMPLE_WIDTH :]
+        audible = data[max(0, int(sound[0]) - lead_in) * SAMPLE_WIDTH :]
+        self.made = seconds(audible)
+        return audible

@@ -1,9 +1,10 @@
 """A provider that is several, for whatever answers a request with a stream: voices, models.
 
-Until there is something, a failed provider is tried again while that can still be in time, then the
-next one is asked the same. Once the time is used up, those between it and the last are not tried:
-what makes one cloud hang is often the way to all of them. A provider that has begun has to finish:
-two answers in one are worse than half of one, so the rest is lost and reported.
+Until there is something that can be used, a failed provider is tried again while that can still be
+in time, then the next one is asked the same. One that was late has had its time, and is not tried
+again. Once the time of the chain is used up, those between it and the last are not tried: what
+makes one cloud hang is often the way to all of them. A provider that has begun has to finish: two
+answers in one are worse than half of one, so the rest is lost and reported.
 
 With hedging, a provider that is slower than it is 95 times out of 100 gets competition from the
 next; whoever has something first wins, the other is cancelled.
@@ -19,6 +20,7 @@ from typing import Generic, TypeVar, cast
 
 import structlog
 
+from voicebot.providers.errors import ProviderLateError
 from voicebot.providers.fallback import Gate, RecentTimes, backoff
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.telemetry.metrics import Metrics
@@ -39,13 +41,17 @@ class StreamLink(Generic[Q, P]):
     ask: Callable[[Q], AsyncIterator[P]]
     gate: Gate
     unknown_first: float
-    """Seconds it is taken to need for its first piece while nothing is known of it."""
+    """Seconds it is taken to need for what can be used while nothing is known of it."""
     first: RecentTimes = field(default_factory=RecentTimes)
 
     @property
     def usual_first(self) -> float:
-        """Seconds to its first piece, with some caution."""
+        """Seconds to what can be used, with some caution."""
         return self.first.p95 or self.unknown_first
+
+
+def _at_once(request: object) -> Callable[[object], bool]:
+    return lambda piece: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +61,19 @@ class Insistence:
     attempts: int
     """How often one provider is asked at most."""
     patience: float
-    """Seconds after which the first piece is too late."""
+    """Seconds that one provider has for what can be used, all attempts together."""
+    in_all: float
+    """Seconds after which it is too late, whoever has it."""
     hedging: bool = False
 
 
 class StreamChain(Generic[Q, P]):
     """Asks *links* in order. With *last_resort* the last of them is always asked, whatever is known
-    of it, for lack of anything better; without, it may happen that nobody is."""
+    of it, for lack of anything better; without, it may happen that nobody is.
+
+    *enough* makes, for one request, the judge of an answer to it: given each piece, it says whether
+    what has come can be used. An answer that is complete always can.
+    """
 
     def __init__(
         self,
@@ -70,8 +82,10 @@ class StreamChain(Generic[Q, P]):
         metrics: Metrics,
         *,
         last_resort: bool,
+        enough: Callable[[Q], Callable[[P], bool]] = _at_once,
     ) -> None:
         self._stage = stage
+        self._enough = enough
         self._links = list(links)
         self._hedges = metrics.provider_hedges
         self._last_resort = last_resort
@@ -100,7 +114,7 @@ class StreamChain(Generic[Q, P]):
         error: ProviderError | None = None
         for position, link in enumerate(links):
             rest = links[position + 1 :]
-            too_late = loop.time() - began + link.usual_first > how.patience
+            too_late = loop.time() - began + link.usual_first > how.in_all
             may_skip = bool(rest) or not self._last_resort
             if may_skip and ((error is not None and too_late) or not link.gate.allows()):
                 continue
@@ -132,14 +146,15 @@ class StreamChain(Generic[Q, P]):
         loop = asyncio.get_running_loop()
         began = loop.time()
         for failures in range(1, how.attempts + 1):
-            attempt = _Try(link, request)
+            attempt = _Try(link, request, self._enough(request))
             tries.append(attempt)
             try:
                 return await self._race(request, how, attempt, rest, tries)
             except ProviderError as error:
                 wait = backoff(failures)
                 first = loop.time() - began + wait + link.usual_first
-                if failures == how.attempts or not error.retryable or first > how.patience:
+                again = error.retryable and not isinstance(error, ProviderLateError)
+                if failures == how.attempts or not again or first > how.patience:
                     raise
             await asyncio.sleep(wait)
             if not link.gate.allows():
@@ -190,10 +205,12 @@ class StreamChain(Generic[Q, P]):
 class _Try(Generic[Q, P]):
     """One provider with one request, in a task of its own: so that two can be raced."""
 
-    def __init__(self, link: StreamLink[Q, P], request: Q) -> None:
+    def __init__(self, link: StreamLink[Q, P], request: Q, enough: Callable[[P], bool]) -> None:
         self.link = link
+        self._enough = enough
         self.error: Exception | None = None
         self.begun = False
+        """Something that can be used has come."""
         self._pieces: asyncio.Queue[P | None] = asyncio.Queue()  # bounded by the answer
         self._settled = asyncio.Event()
         self._task = asyncio.create_task(self._run(request), name=f"asks {link.name}")
@@ -232,12 +249,12 @@ class _Try(Generic[Q, P]):
             source = cast(AsyncGenerator[P, None], self.link.ask(request))
             async with aclosing(source) as pieces:
                 async for piece in pieces:
-                    if not self.begun:
-                        self.begun = True
-                        self.link.first.add(loop.time() - began)
-                        self._settled.set()
                     self._pieces.put_nowait(piece)
+                    if not self.begun and self._enough(piece):
+                        self._begin(loop.time() - began)
             finished = True
+            if not self.begun:
+                self._begin(loop.time() - began)
         except Exception as error:
             self.error = error  # raised where the pieces are awaited, also if it is a bug
         finally:
@@ -249,3 +266,8 @@ class _Try(Generic[Q, P]):
                 gate.abandoned()
             self._pieces.put_nowait(None)
             self._settled.set()
+
+    def _begin(self, took: float) -> None:
+        self.begun = True
+        self.link.first.add(took)
+        self._settled.set()

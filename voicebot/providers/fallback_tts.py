@@ -45,7 +45,7 @@ class FallbackTextToSpeech:
         hedging: bool = False,
     ) -> None:
         self.voice = links[0].tts.voice
-        self._how = Insistence(attempts, patience, hedging)
+        self._how = Insistence(attempts, patience, patience, hedging)
         self._chain = StreamChain(
             Stage.TTS,
             [

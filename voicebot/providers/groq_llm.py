@@ -92,12 +92,18 @@ class GroqLanguageModel:
 
     async def answer(self, request: ModelRequest) -> AsyncIterator[str]:
         """Yield the reply as it arrives. Raises ProviderError."""
-        asked = Asked(Stage.LLM, self.name, "words", "a reply")
-        source = in_time(self._request(request), self._limits, asked, self._explain)
-        written = False
+        asked = Asked(Stage.LLM, self.name, "words that can be used", "a reply")
+        written = ""
+        source = in_time(
+            self._request(request),
+            self._limits,
+            asked,
+            self._explain,
+            lambda: request.serves(written),
+        )
         async with aclosing(source) as pieces:
             async for piece in pieces:
-                written = True
+                written += piece
                 yield piece
         if not written:
             message = f"{self.name} sent an empty reply"

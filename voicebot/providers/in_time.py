@@ -1,7 +1,11 @@
-"""Time limits for an answer that comes in pieces: the first, each after it, the whole.
+"""Time limits for an answer that comes in pieces: to what is of use, then to keep up, and in all.
 
-Also where a vendor's exceptions become ours. Limits are per wait, so a peer that drips can keep
-within them for ever: that is what the limit of the whole is for.
+What counts is the caller. The first limit ends with what something can be done with: sound that is
+audible, words that can be said. After it, what has come serves the caller for so many seconds, and
+the rest may be behind by so many more: then a voice stutters, or somebody waits in the middle of an
+answer, however regularly the peer drips. A peer that is ahead may pause for as long as it likes.
+
+Also where a vendor's exceptions become ours.
 """
 
 from __future__ import annotations
@@ -23,9 +27,9 @@ class Limits:
     """Seconds an answer may take."""
 
     first: float
-    """To its first useful piece."""
-    stall: float
-    """Between two pieces."""
+    """To what is of use."""
+    behind: float
+    """That the caller may wait in the middle of it, all in all."""
     whole: float
     """In all."""
 
@@ -47,17 +51,18 @@ async def in_time(
     limits: Limits,
     asked: Asked,
     explain: Callable[[Exception], ProviderError | None],
-    begun: Callable[[], bool] = lambda: True,
+    serves: Callable[[], float | None],
 ) -> AsyncGenerator[T, None]:
     """The pieces of *source*, each in time. Closing it closes *source*.
 
-    *begun* says, when a piece has been taken, whether anything useful has come. *explain* says what
-    an exception of *source* means, None for a bug of ours. Raises ProviderError.
+    *serves* says, when a piece has been taken, for how many seconds the caller is served by all
+    that has come; None: nothing can be done with it yet. *explain* says what an exception of
+    *source* means, None for a bug of ours. Raises ProviderError.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + limits.whole
     deadline = min(loop.time() + limits.first, end)
-    useful = False
+    served_from: float | None = None
     async with aclosing(source) as pieces:
         while True:
             try:
@@ -66,21 +71,22 @@ async def in_time(
             except StopAsyncIteration:
                 return
             except TimeoutError as error:
-                raise _late(asked, limits, useful) from error
+                raise _late(asked, limits, served_from is not None) from error
             except Exception as error:
                 fault = explain(error)
                 if fault is None:
                     raise
                 raise fault from error
             yield piece
-            if begun():
-                useful = True
-                deadline = min(loop.time() + limits.stall, end)
+            seconds = serves()
+            if seconds is not None:
+                served_from = loop.time() if served_from is None else served_from
+                deadline = min(served_from + seconds + limits.behind, end)
 
 
 def _late(asked: Asked, limits: Limits, begun: bool) -> ProviderLateError:
     what = (
-        f"did not finish {asked.whole} in time (stalled for {limits.stall:g} s, or took "
+        f"did not finish {asked.whole} in time (was {limits.behind:g} s behind, or took "
         f"{limits.whole:g} s)"
         if begun
         else f"sent no {asked.first} in {limits.first:g} s"

@@ -8,6 +8,7 @@ any other exception that escapes is a bug.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -127,6 +128,11 @@ class Message:
     content: str
 
 
+def any_words(reply: str) -> float | None:
+    """Whatever is written is of use, and nobody waits for more."""
+    return math.inf if reply else None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """What a language model is asked. It holds personal data: never log it."""
@@ -138,6 +144,9 @@ class ModelRequest:
     """For the provider's log line and trace only; not sent as content."""
     speculative: bool = False
     """Asked before the turn is certain to be over: worth no retry, no hedge; counted apart."""
+    serves: Callable[[str], float | None] = any_words
+    """For how many seconds the caller is served by a reply of which so much has come; None: nothing
+    can be done with it yet. Until then another provider may still answer instead."""
 
 
 class LanguageModel(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import math
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from voicebot import script_file
 from voicebot.dialogue.heard_by_model import meaning_of
-from voicebot.dialogue.reply import Head, MisfitError, ModelIntent, ReplyReader
+from voicebot.dialogue.reply import Head, MisfitError, ModelIntent, ReplyReader, serves
 from voicebot.dialogue.script import Intent
 
 ABBREVIATIONS = frozenset({"mme", "dr"})
@@ -53,6 +54,35 @@ def test_each_part_is_there_as_soon_as_it_is_certain() -> None:
     assert reader.sentences == [], "it may go on without a space"
     reader.push(" P")
     assert reader.sentences == ["Deux minutes."]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", None),
+        ('{"intent": "que', None),
+        ('{"intent": "question"}\n', None),
+        ('{"intent": "question"}\nDeux minutes, comme Mme Martin', None),
+        ('{"intent": "question"}\nDeux minutes. V', 13 / 16),
+        ('{"intent": "question"}\nDeux minutes. Vous gardez', 13 / 16),
+        ('{"intent": "question"}\nDeux minutes. Pas plus. V', math.inf),
+        ('{"intent": "yes"}', math.inf),
+        ('{"intent": "unclear"}\nJe', math.inf),
+        ("Je suis un", math.inf),
+        ('{"intent": "goodbye"}', math.inf),
+    ],
+)
+def test_it_serves_the_caller_for_as_long_as_its_whole_sentences_take_to_say(
+    text: str, seconds: float | None
+) -> None:
+    assert serves(text, ABBREVIATIONS) == seconds
+
+
+@given(st.text(max_size=400), st.booleans())
+def test_the_more_has_come_the_longer_it_serves(text: str, question: bool) -> None:
+    whole = ('{"intent": "question"}\n' if question else "") + text
+    served = [serves(begun, ABBREVIATIONS) or 0.0 for begun in accumulate(whole)]
+    assert served == sorted(served)
 
 
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=12))

@@ -25,7 +25,7 @@ class Vendor(CloudTextToSpeech):
     voice = "test"
 
     def __init__(self, *pieces: Any, rate: int = 8000) -> None:
-        super().__init__(Limits(first=1.0, stall=1.5, whole=10.0))
+        super().__init__(Limits(first=1.0, behind=1.5, whole=10.0))
         self.rate = rate
         self.closed = False
         self._pieces = pieces
@@ -129,10 +129,19 @@ def test_nothing_but_silence_is_a_failure_before_any_audio(pieces: tuple[bytes, 
     [
         ((60.0, tone(0.1)), 1.0),
         ((0.5, bytes(1600), 60.0), 1.0),
-        ((0.9, tone(0.1), 60.0), 2.4),
-        ((tone(0.1), *([1.4, tone(0.1)] * 20)), 10.0),
+        ((0.9, tone(0.1), 60.0), 0.9 + 0.1 + 1.5),
+        ((0.9, tone(2.0), 60.0), 0.9 + 2.0 + 1.5),
+        ((tone(0.1), *([0.26, tone(0.1)] * 20)), 10 * 0.1 + 1.5),
+        ((tone(0.1), *([1.4, tone(1.4)] * 20)), 10.0),
     ],
-    ids=["nothing comes", "only silence comes", "it stalls", "it drips"],
+    ids=[
+        "nothing comes",
+        "only silence comes",
+        "it stalls",
+        "it stalls ahead",
+        "it drips",
+        "it does not end",
+    ],
 )
 def test_each_wait_has_an_end(pieces: tuple[Any, ...], after: float) -> None:
     vendor = Vendor(*pieces)
@@ -140,6 +149,10 @@ def test_each_wait_has_an_end(pieces: tuple[Any, ...], after: float) -> None:
     assert took == pytest.approx(after)
     assert message.startswith("vendor ")
     assert vendor.closed
+
+
+def test_a_voice_that_is_ahead_may_pause_for_as_long() -> None:
+    assert len(say(Vendor(tone(3.0), 4.4, tone(0.1)))) == 2
 
 
 def test_a_fault_in_the_middle_comes_after_what_was_heard() -> None:

@@ -51,6 +51,10 @@ class Mind:
             self.running -= 1
 
 
+def request(**how: Any) -> ModelRequest:
+    return ModelRequest((Message(Role.USER, "Bonjour"),), 100, **how)
+
+
 class Stand:
     def __init__(self, *minds: Mind, hedging: bool = False) -> None:
         self.metrics = Metrics()
@@ -64,12 +68,11 @@ class Stand:
             for mind in minds
         ]
         self.chain = FallbackLanguageModel(
-            links, self.metrics, attempts=2, patience=1.0, hedging=hedging
+            links, self.metrics, attempts=2, timeout=1.0, hedging=hedging
         )
 
-    async def ask(self, *, speculative: bool = False) -> str:
-        request = ModelRequest((Message(Role.USER, "Bonjour"),), 100, speculative=speculative)
-        return "".join([text async for text in self.chain.answer(request)])
+    async def ask(self, **how: Any) -> str:
+        return "".join([text async for text in self.chain.answer(request(**how))])
 
     def count(self, name: str, **labels: str) -> float:
         value = self.metrics.registry.get_sample_value(f"voicebot_{name}", labels)
@@ -112,13 +115,59 @@ def test_a_quick_failure_is_tried_again_and_then_another_model_is_asked() -> Non
     play(story)
 
 
-def test_when_the_time_is_used_up_nobody_else_is_asked() -> None:
+def test_after_one_that_was_late_the_next_has_its_time_and_nobody_is_asked_twice() -> None:
     async def story() -> None:
-        stand = Stand(Mind("groq", [[1.0, LATE]]), Mind("groq_spare", [["Non"]]))
+        stand = Stand(Mind("groq", [[1.0, LATE]]), Mind("groq_spare", [[0.4, "Non"], [1.0, LATE]]))
+        assert await stand.ask() == "Non"
+        assert (stand.minds[0].asked, stand.requests("groq", "timeout")) == (1, 1)
+        began = asyncio.get_running_loop().time()
         with pytest.raises(ProviderLateError):
             await stand.ask()
-        assert stand.minds[1].asked == 0, "the rules need no time"
-        assert stand.requests("groq", "timeout") == 1
+        assert asyncio.get_running_loop().time() - began == pytest.approx(2.0)
+        assert (stand.minds[0].asked, stand.minds[1].asked) == (2, 2)
+
+    play(story)
+
+
+def test_the_only_model_is_not_asked_again_when_it_was_late() -> None:
+    async def story() -> None:
+        stand = Stand(Mind("groq", [[1.0, LATE]]))
+        with pytest.raises(ProviderLateError):
+            await stand.ask()
+        assert stand.minds[0].asked == 1, "the rules need no time"
+
+    play(story)
+
+
+def serves_from(length: int) -> Callable[[str], float | None]:
+    return lambda reply: 1.0 if len(reply) >= length else None
+
+
+@pytest.mark.parametrize("failure", [LATE, BROKEN], ids=["drips", "breaks off"])
+def test_what_cannot_be_used_yet_is_not_read_if_it_does_not_go_on(failure: Exception) -> None:
+    async def story() -> None:
+        stand = Stand(Mind("groq", [["O", 0.9, "u", failure]]), Mind("groq_spare", [["Non"]]))
+        assert await stand.ask(serves=serves_from(3)) == "Non"
+
+    play(story)
+
+
+def test_what_can_be_used_is_read_and_its_end_is_not_another_models() -> None:
+    async def story() -> None:
+        stand = Stand(Mind("groq", [["O", "u", "i", 0.5, LATE]]), Mind("groq_spare", [["Non"]]))
+        answer = stand.chain.answer(request(serves=serves_from(3)))
+        assert [await anext(answer) for _ in range(3)] == ["O", "u", "i"]
+        with pytest.raises(ProviderLateError):
+            await anext(answer)
+        assert stand.minds[1].asked == 0
+
+    play(story)
+
+
+def test_a_reply_that_is_complete_is_read_whatever_it_is_worth() -> None:
+    async def story() -> None:
+        stand = Stand(Mind("groq", [["Oui"]]), Mind("groq_spare", [["Non"]]))
+        assert await stand.ask(serves=lambda reply: None) == "Oui"
 
     play(story)
 
@@ -182,8 +231,7 @@ def test_a_slow_model_gets_competition_and_the_loser_is_cancelled() -> None:
 def test_leaving_early_cancels_the_request() -> None:
     async def story() -> None:
         stand = Stand(Mind("groq", [["Oui", 5.0, "."]]))
-        request = ModelRequest((Message(Role.USER, "Bonjour"),), 100)
-        answer = stand.chain.answer(request)
+        answer = stand.chain.answer(request())
         assert await anext(answer) == "Oui"
         await answer.aclose()  # type: ignore[attr-defined]
         assert stand.minds[0].running == 0
