@@ -1,8 +1,9 @@
-"""The run flags of ``flags.yaml`` in the three forms that need them.
+"""The run flags of ``flags.yaml`` in the forms that need them.
 
 ``docker/run_flags.py unit voicebot`` prints the ExecStart= of a systemd unit, ``… compose
-voicebot`` the part of a compose service, ``… run voicebot`` the arguments of ``docker run``, one a
-line, for a shell. scripts/generate puts the first two into their files.
+voicebot`` the part of a compose service, ``… shell voicebot-task`` an array of a script, ``… run
+voicebot`` the arguments of ``docker run``, one a line. scripts/generate puts the first three into
+their files.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def run_arguments(
     directory: Path = HERE,
     mounts: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """What stands between ``docker run`` and the image.
+    """What stands between ``docker run`` and the image; :func:`command` is what follows it.
 
     *directory* holds the seccomp profile. *mounts* replaces sources of mounts, by target: for
     tests, and whoever keeps files elsewhere.
@@ -90,9 +91,29 @@ def run_arguments(
         source = sources.get(mount["target"], mount["source"])
         mode = ",readonly" if mount.get("read_only") else ""
         arguments.append(f"--mount=type=bind,source={source},target={mount['target']}{mode}")
+    arguments += [f"--env={what}={value}" for what, value in flags.get("environment", {}).items()]
+    arguments += [f"--entrypoint={flags['entrypoint'][0]}"] if "entrypoint" in flags else []
     arguments += [f"--log-driver={flags['log_driver']}"]
     arguments += [f"--log-opt={what}={value}" for what, value in flags["log_opts"].items()]
     return [*arguments, f"--stop-timeout={flags['stop_seconds']}"]
+
+
+def command(flags: Mapping[str, Any]) -> list[str]:
+    """What stands behind the image, where its own entry point is not the one to run."""
+    return list(flags.get("entrypoint", ())[1:])
+
+
+def shell(name: str, flags: Mapping[str, Any]) -> str:
+    """``container``, an array: from the first flag to what is run. The name ends with ``$task``."""
+    arguments = run_arguments(f"{name}-$task", flags, directory=HOST_DIRECTORY)
+    words = [*arguments, '"${more[@]}"', flags["image"], *command(flags)]
+    return "\n".join(["container=(", *(f"    {_quoted(word)}" for word in words), ")"])
+
+
+def _quoted(word: str) -> str:
+    """As bash must have it, so that variables in it are replaced, and nothing is split."""
+    plain = word.startswith('"') or not set(word) & set("$,")
+    return word if plain else f'"{word}"'
 
 
 def unit(name: str, flags: Mapping[str, Any]) -> str:
@@ -152,7 +173,7 @@ def main(form: str, name: str) -> int:
     if form == "run":
         print("\n".join(run_arguments(name, flags)))
     else:
-        print({"unit": unit, "compose": compose}[form](name, flags))
+        print({"unit": unit, "compose": compose, "shell": shell}[form](name, flags))
     return 0
 
 

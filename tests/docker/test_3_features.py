@@ -65,9 +65,10 @@ def test_both_engines_speak_and_listen(hardened: Hardened) -> None:
 
 
 def test_mp3s_are_made_and_compared(recorded: Hardened) -> None:
-    status, output = recorded.run(FULL, "convert")
+    status, output = recorded.task(FULL, "convert")
     assert status == 0, output
     assert len(list((recorded.directory / "lib").rglob("*.mp3"))) == 1, output
+    assert "voicebot_task_last_success" in recorded.metrics("convert")
 
 
 @pytest.mark.parametrize("image", [FULL, CLOUD])
@@ -80,7 +81,7 @@ def test_a_backup_and_back(image: str, kind: str, recorded: Hardened) -> None:
     os.chown(recorded.directory / "lib/backups", VOICEBOT_UID, VOICEBOT_UID)
     with recorded.serving(FULL):
         pass  # makes a journal
-    status, output = recorded.run(image, "backup", environment=environment)
+    status, output = recorded.task(image, "backup", environment=environment)
     assert status == 0, output
     (recording,) = (recorded.directory / "lib/var/recordings").rglob("*.wav")
     content = recording.read_bytes()
@@ -102,7 +103,24 @@ def test_backup_by_ssh_reaches_the_network(hardened: Hardened) -> None:
     assert "Connection refused" in output
 
 
-@pytest.mark.parametrize("command", ["calls", "callbacks", "retention", "settings", "models"])
+def test_retention_is_run(recorded: Hardened) -> None:
+    with recorded.serving(FULL):
+        pass
+    status, output = recorded.task(FULL, "retention")
+    assert status == 0, output
+    assert "voicebot_task_last_success" in recorded.metrics("retention")
+
+
+def test_a_task_of_the_night_comes_behind_everything(hardened: Hardened) -> None:
+    """What it is inside: idle for the disk; a twentieth of a core that others want as well."""
+    show = "import subprocess; print(subprocess.run(['ionice'], capture_output=True).stdout)"
+    status, output = hardened.run(
+        FULL, "-c", "3", "python3.11", "-c", show, container="voicebot-task", memory="1g"
+    )
+    assert (status, output) == (0, "b'idle\\n'\n")
+
+
+@pytest.mark.parametrize("command", ["calls", "callbacks", "settings", "models"])
 def test_the_other_commands(recorded: Hardened, command: str) -> None:
     with recorded.serving(FULL):
         pass

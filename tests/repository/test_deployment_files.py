@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_docker_waits_longer_than_the_service_and_systemd_longer_than_docker() -
     assert stop < unit_file("voicebot.service").getint("Service", "TimeoutStopSec")
 
 
-@pytest.mark.parametrize("container", ["voicebot", "asterisk"])
+@pytest.mark.parametrize("container", ["voicebot", "asterisk", "voicebot-task"])
 def test_each_container_is_run_with_every_restriction(container: str) -> None:
     arguments = run_flags.run_arguments(container, run_flags.load()[container])
     assert {
@@ -68,6 +69,52 @@ def test_each_container_is_run_with_every_restriction(container: str) -> None:
     for argument in arguments:
         if argument.startswith("--tmpfs="):
             assert "noexec,nosuid,nodev,size=" in argument
+
+
+def test_a_task_of_the_night_comes_behind_calls() -> None:
+    flags = run_flags.load()
+    task, service = flags["voicebot-task"], flags["voicebot"]
+    assert task["cpu_shares"] * 20 < service["cpu_shares"]
+    assert run_flags.command(task) == ["-c", "3", "voicebot"], "ionice's class of the idle"
+    assert task["network"] == "${TASK_NETWORK:-none}"
+
+
+def test_what_a_host_runs_at_night_is_what_the_one_place_says(tmp_path: Path) -> None:
+    """The very script of a host, with a docker that tells what it is given."""
+    arguments = tmp_path / "arguments"
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\n[ "$1" = rm ] || printf "%s\\n" "$@" >{arguments}\n')
+    docker.chmod(0o755)
+    (tmp_path / "deploy.env").write_text(
+        "VOICEBOT_IMAGE=voicebot:1-full\nTASK_CPUSET=0,5\nTASK_MEMORY=2g\nTASK_METRICS=/srv/metrics\n"
+    )
+    script = (ROOT / "ansible/roles/recordings/files/voicebot-task").read_text()
+    for path, ours in {
+        "/etc/voicebot/deploy.env": str(tmp_path / "deploy.env"),
+        "/run/voicebot-task": str(tmp_path / "voicebot-task"),
+        "exec systemd-cat -t voicebot-task": "exec cat",
+    }.items():
+        assert path in script
+        script = script.replace(path, ours)
+    done = subprocess.run(
+        ["/bin/bash", "-c", script, "voicebot-task", "5h", "convert", "--delete-raw"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "TASK_VOLUMES": "/mnt/one /mnt/two"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    flags = run_flags.load()["voicebot-task"]
+    flags |= {"network": "none", "cpuset": "0,5", "memory": "2g"}
+    wanted = run_flags.run_arguments(
+        "voicebot-task-convert", flags,
+        directory=run_flags.HOST_DIRECTORY, mounts={"/metrics": "/srv/metrics"},
+    )  # fmt: skip
+    assert arguments.read_text().splitlines() == [
+        "run", "--rm", "--pull=never", *wanted,
+        "--mount=type=bind,source=/mnt/one,target=/mnt/one",
+        "--mount=type=bind,source=/mnt/two,target=/mnt/two",
+        "voicebot:1-full", *run_flags.command(flags),
+        "convert", "--metrics", "/metrics/voicebot-convert.prom", "--delete-raw",
+    ]  # fmt: skip
 
 
 def test_the_system_calls_allowed_are_fewer_than_dockers_and_none_of_the_dangerous_ones() -> None:

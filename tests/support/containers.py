@@ -110,21 +110,30 @@ class Hardened:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._made: list[str] = []
-        for name, mode in (("etc/secrets", 0o750), ("lib", 0o750)):
+        for name, mode in (("etc/secrets", 0o750), ("lib", 0o750), ("metrics", 0o755)):
             (directory / name).mkdir(parents=True)
             (directory / name).chmod(mode)
         (directory / "etc" / "voicebot.env").touch()
         directory.chmod(0o755)
         for path in (directory / "etc", *(directory / "etc").rglob("*")):
             os.chown(path, 0, VOICEBOT_UID)
-        os.chown(directory / "lib", VOICEBOT_UID, VOICEBOT_UID)
+        for name in ("lib", "metrics"):
+            os.chown(directory / name, VOICEBOT_UID, VOICEBOT_UID)
 
-    def arguments(self, name: str, **changes: Any) -> list[str]:
+    def arguments(self, name: str, container: str = "voicebot", **changes: Any) -> list[str]:
         mounts = {
             "/etc/voicebot": str(self.directory / "etc"),
             "/var/lib/voicebot": str(self.directory / "lib"),
+            "/metrics": str(self.directory / "metrics"),
         }
-        return run_arguments("voicebot", name, mounts, **{"network": "none", **changes})
+        return run_arguments(container, name, mounts, **{"network": "none", **changes})
+
+    def task(self, image: str, *command: str, **changes: Any) -> tuple[int, str]:
+        """A task of the night, with the flags that a host runs it with, and its metrics."""
+        command = (*run_flags.command(run_flags.load()["voicebot-task"]), *command)
+        metrics = ("--metrics", f"/metrics/voicebot-{command[-1]}.prom")
+        task = {"container": "voicebot-task", "memory": "1g", **changes}
+        return self.run(image, *command, *metrics, **task)
 
     def run(
         self, image: str, *command: str, within: float = 120, **changes: Any
@@ -147,6 +156,10 @@ class Hardened:
             docker("rm", "--force", name, check=False)
             raise DockerError(f"{command} did not end in {within:g} s: {error.output}") from None
         return done.returncode, done.stdout
+
+    def metrics(self, task: str) -> str:
+        """What a task has left for node exporter."""
+        return (self.directory / "metrics" / f"voicebot-{task}.prom").read_text()
 
     def python(self, code: str, image: str = CLOUD, **changes: Any) -> tuple[int, str]:
         return self.run(image, "-c", code, entrypoint="python3.11", **changes)
