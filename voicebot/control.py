@@ -58,6 +58,9 @@ class ServiceView(Protocol):
     def subscribe(self, call_id: UUID) -> Subscription | None:
         """Watch a call, or one that ended a moment ago; None if it is not known."""
 
+    def release_learned(self) -> int | None:
+        """Forget the learnt sentences whose files are gone, and how many; None: not at present."""
+
     def request_drain(self) -> None:
         """Take no new calls, and stop when the last one has ended."""
 
@@ -83,6 +86,7 @@ class ControlApp:
             "/metrics": ("GET", self._metrics),
             "/v1/calls": ("GET", self._calls),
             "/v1/drain": ("POST", self._drain),
+            "/v1/learned/release": ("POST", self._release),
         }
         self._call_routes: dict[str, Callable[[WSGIEnvironment, str], _Answer]] = {
             "next": self._next,
@@ -163,6 +167,14 @@ class ControlApp:
         log.info("drain requested", by="control API")
         self._view.request_drain()
         return _json(HTTPStatus.ACCEPTED, {"draining": True})
+
+    def _release(self, _environ: WSGIEnvironment) -> _Answer:
+        released = self._view.release_learned()
+        if released is None:
+            return _plain(
+                HTTPStatus.SERVICE_UNAVAILABLE, "it is starting, or stands still; ask again\n"
+            )
+        return _json(HTTPStatus.OK, {"released": released})
 
     def _next(self, environ: WSGIEnvironment, call_id: str) -> _Answer:
         key = _uuid(call_id)

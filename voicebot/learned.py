@@ -88,8 +88,8 @@ class Privacy:
 
 def files_that_say(directory: Path, says: Callable[[str], bool]) -> list[Path]:
     """What is kept below *directory* (``CACHE_DIR``), of any voice, of the sentences that *says* is
-    true of; and of those whose words nobody can tell. They are files like any others: they may go
-    while a service runs, which has them in memory until its next start."""
+    true of; and of those whose words nobody can tell. They may go while a service runs, which is
+    then told to let go of them (:meth:`Learned.release`)."""
     found = []
     for path in (directory / FOLDER).glob("*.slin"):
         note = path.with_suffix(".json")
@@ -165,6 +165,17 @@ class Learned:
         self._waiting[text] = None
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._render(), name="learning")
+
+    async def release(self) -> int:
+        """Forget the sentences whose files somebody has removed; how many there were."""
+        gone = await asyncio.to_thread(self._kept.gone)
+        self._kept.release(gone)
+        for text in gone:
+            self._order.pop(text, None)
+            self._used.discard(text)
+        self._metrics.learned_sentences.set(len(self._order))
+        log.info("learnt sentences let go", count=len(gone))
+        return len(gone)
 
     async def close(self) -> None:
         """Stop, and note on disk what was used."""

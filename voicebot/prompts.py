@@ -180,6 +180,15 @@ class PromptCache:
             with suppress(OSError):
                 self._file(text).with_suffix(suffix).unlink()
 
+    def gone(self) -> list[str]:
+        """The sentences in memory whose files are not there any more."""
+        return [text for text in list(self._audio) if not self._file(text).exists()]
+
+    def release(self, texts: Iterable[str]) -> None:
+        """Forget them in memory. Free on the event loop."""
+        for text in texts:
+            self._audio.pop(text, None)
+
     def sweep(self, days: float) -> int:
         """Remove the files that no start has used for *days*, of any voice and script; how many."""
         before = time.time() - 86_400 * days

@@ -4,7 +4,7 @@ It knows every call of the process: those that are held, and, for a while, those
 because the dialplan asks what to do with the caller (:meth:`CallServer.next_step`) and because a
 caller whom no technician answered comes back under the same UUID. Everything happens on the event
 loop, except for the :class:`~voicebot.control.ServiceView` methods, which the control API's
-threads call: they read single values and dictionaries and change nothing.
+threads call: they read single values and dictionaries, and leave it to the loop to change anything.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 MOST_REMEMBERED = 1_000
 """Ended calls remembered at most; the oldest is forgotten first."""
+
+RELEASE_SECONDS = 5.0
+"""Longest wait of a control thread for the loop to forget what was learnt."""
 
 
 class ListenError(Exception):
@@ -242,6 +245,19 @@ class CallServer:
             return session.feed.subscribe()
         past = self._past.get(call_id)
         return past.feed.subscribe() if past is not None else None
+
+    def release_learned(self) -> int | None:
+        services = self._services
+        if services is None:
+            return None
+        if services.learned is None:
+            return 0
+        releasing = asyncio.run_coroutine_threadsafe(services.learned.release(), self._loop)
+        try:
+            return releasing.result(RELEASE_SECONDS)
+        except TimeoutError:
+            releasing.cancel()
+            return None
 
     def request_drain(self) -> None:
         self._loop.call_soon_threadsafe(self._on_drain)

@@ -32,6 +32,7 @@ class Service:
         self.steps = {CALL: "hangup"}
         self.feeds = {CALL: CallFeed()}
         self.drains = 0
+        self.learned: int | None = 2
         self.fault: Exception | None = None
 
     def heartbeat_age(self) -> float:
@@ -51,6 +52,9 @@ class Service:
     def subscribe(self, call_id: UUID) -> Subscription | None:
         feed = self.feeds.get(call_id)
         return feed.subscribe() if feed else None
+
+    def release_learned(self) -> int | None:
+        return self.learned
 
     def request_drain(self) -> None:
         self.drains += 1
@@ -153,6 +157,15 @@ def test_draining_is_asked_for_by_post_only() -> None:
         assert (wrong.status, wrong.allow, service.drains) == (405, "POST", 0)
         assert ask(port, "/v1/drain", "POST").status == 202
     assert service.drains == 1
+
+
+def test_learnt_sentences_are_let_go_of_by_post_only() -> None:
+    service = Service()
+    with serving(service) as port:
+        assert ask(port, "/v1/learned/release").status == 405
+        assert json.loads(ask(port, "/v1/learned/release", "POST").text) == {"released": 2}
+        service.learned = None
+        assert ask(port, "/v1/learned/release", "POST").status == 503
 
 
 @pytest.mark.parametrize("path", ["/", "/nope", "/v1/calls/x", f"/v1/calls/{CALL}/nope", "//", "*"])

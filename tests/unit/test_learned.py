@@ -160,6 +160,26 @@ def test_what_says_nothing_of_anybody_may_be(text: str) -> None:
     assert PRIVACY.allows(text, ("Pierre Dupont",))
 
 
+def test_what_somebody_has_removed_is_let_go_of(tmp_path: Path) -> None:
+    async def story() -> None:
+        stage = Repertoire(tmp_path)
+        for text in (LIGHTS, CABLE):
+            await stage.said(text, "1", "2", "3")
+        for path in learned.files_that_say(tmp_path, lambda text: text == CABLE):
+            path.unlink()
+        assert await stage.learned.release() == 1
+        assert stage.learned.get(CABLE) is None
+        assert stage.learned.get(LIGHTS) is not None
+        assert stage.count == 1
+        assert CABLE not in f"{vars(stage.learned)} {vars(stage.learned._kept)}"
+        assert await stage.learned.release() == 0
+        await stage.said(CABLE, "4", "5", "6")
+        assert stage.learned.get(CABLE) is not None, "it may be learnt anew"
+        await stage.learned.close()
+
+    run(story)
+
+
 def test_a_voice_that_fails_costs_nothing_and_is_asked_again(tmp_path: Path) -> None:
     async def story() -> None:
         stage = Repertoire(tmp_path)

@@ -1,16 +1,18 @@
 """``voicebot forget NUMBER``: erase a person everywhere, and prove it.
 
-Shows what there is, asks (or takes ``--yes``), erases, and looks for everything again. Exit
-status: 0 if nothing is left here, 1 if something is, or was not erased, 2 for faulty settings, 3
-if another task did not end.
+Shows what there is, asks (or takes ``--yes``), erases, has a running service forget what it had in
+memory, and looks for everything again. Exit status: 0 if nothing is left here, 1 if something is,
+or was not erased, 2 for faulty settings, 3 if another task did not end.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 from voicebot import script_file
@@ -50,28 +52,57 @@ def _forget(args: argparse.Namespace, settings: Settings) -> Done:
         recordings.exclusive(directory, "forget", wait=task.WAIT, waiting=task.waiting),
         closing(Records(settings.journal_url)) as records,
     ):
-        running = running_calls(Machine(), settings) or ()
+        machine = Machine()
+        running = running_calls(machine, settings) or ()
         cache = settings.cache_dir
         person = erasure.search(records, directory, cache, number, running=running)
         print(_inventory(number, person))
         if person and not (args.yes or _agreed()):
             raise ArchiveError("nothing was erased; say yes, or add --yes")
         erasure.erase(records, directory, person, now=datetime.now(UTC))
+        forgotten = _forgotten_by_service(machine, settings, person)
         remains = erasure.proof(records, directory, cache, number, person.found)
     for line in remains:
         print(f"still there: {line}")
     for call_id in person.running:
         print(f"still running: call {call_id}; run this again when it is over")
-    if not remains and not person.running:
+    nothing_left = forgotten and not remains and not person.running
+    if nothing_left:
         print("searched again, in journal, recordings and learnt sentences: nothing is left")
-    if person.sentences:
-        print("a service that runs knows these learnt sentences until its next start")
     _tell_of_backups(person, settings)
     print(
         "not looked at: logs (they have what people say only with LOG_TRANSCRIPTS=true), and "
         "copies made by hand"
     )
-    return Done(ok=not remains and not person.running)
+    return Done(ok=nothing_left)
+
+
+def _forgotten_by_service(machine: Machine, settings: Settings, person: Person) -> bool:
+    """Have a running service let go of learnt sentences whose files are gone, and tell of it; False
+    if it may still know them."""
+    if not settings.control_port:
+        if person.sentences:
+            print("CONTROL_PORT=0: a service that runs knows these learnt sentences; restart it")
+        return not person.sentences
+    where = f"{settings.control_host}:{settings.control_port}"
+    answer = machine.post(f"http://{where}/v1/learned/release")
+    if answer is None:
+        print(f"no service listens on {where}, so none has learnt sentences in memory")
+        return True
+    status, body = answer
+    try:
+        released = int(json.loads(body)["released"])
+    except (ValueError, TypeError, KeyError):
+        if status == HTTPStatus.NOT_FOUND and not person.sentences:
+            return True  # another program, or an older version with nothing to forget
+        said = body.decode(errors="replace").strip()[:100] or "no answer"
+        print(
+            f"still in memory, perhaps: the service on {where} did not let go of learnt sentences "
+            f"({status or ''} {said}); run this again, or restart it"
+        )
+        return False
+    print(f"the running service has let go of {released} learnt sentences")
+    return True
 
 
 def _inventory(number: Number, person: Person) -> str:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,20 @@ def _fetch(url: str) -> bytes | None:
         return None
 
 
+def _post(url: str) -> tuple[int, bytes] | None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, data=b"", timeout=10) as response:
+            return response.status, bytes(response.read(1_000_000))
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, bytes(error.read(1_000_000))
+    except urllib.error.URLError as error:
+        return None if isinstance(error.reason, ConnectionRefusedError) else (0, b"")
+    except (OSError, ValueError):
+        return 0, b""
+
+
 def _memory_available() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -104,6 +119,8 @@ class Machine:
     write_error: Callable[[Path], str | None] = _write_error
     bind_error: Callable[[str, int], int] = _bind_error
     fetch: Callable[[str], bytes | None] = _fetch
+    post: Callable[[str], tuple[int, bytes] | None] = _post
+    """Status and body; None if nobody listens there, 0 if whoever does gives no answer."""
     clock_synchronised: Callable[[], bool | None] = _clock_synchronised
 
 

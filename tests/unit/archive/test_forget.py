@@ -21,6 +21,7 @@ from voicebot.archive import ArchiveError, recordings
 from voicebot.archive.erasure import Number, holding
 from voicebot.archive.place import Snapshot
 from voicebot.commands import forget
+from voicebot.commands.machine import Machine
 from voicebot.journal import CallStarted, Journal
 from voicebot.journal.reader import JournalReader
 from voicebot.prompts import PromptCache
@@ -86,11 +87,11 @@ def test_a_learnt_sentence_with_the_number_or_the_name_goes_too(
     learn(house, "Très bien dupont, je regarde.", harmless, voice="another voice")
     (house.cache / learned.FOLDER / f"{'0' * 32}.slin").write_bytes(b"whose words nobody knows")
 
-    assert voicebot("forget", PIERRE, "--yes") == 0
+    assert voicebot("forget", PIERRE, "--yes") == 1, "CONTROL_PORT=0: nobody can tell a service"
 
     out = capsys.readouterr().out
     assert "learnt      3 sentences" in out
-    assert "until its next start" in out
+    assert "restart it" in out
     assert PromptCache(house.cache / learned.FOLDER, "another voice").kept() == [harmless]
     assert len(house.files(house.cache)) == 2, "its audio and its note"
 
@@ -98,9 +99,43 @@ def test_a_learnt_sentence_with_the_number_or_the_name_goes_too(
 def test_a_learnt_sentence_is_found_without_any_call(house: House, capsys: Capture) -> None:
     house.live(3, MARIE)
     learn(house, "Je note le 06 12 34 56 78.")
-    assert voicebot("forget", PIERRE, "--yes") == 0
+    voicebot("forget", PIERRE, "--yes")
     assert "calls       0" in capsys.readouterr().out
     assert house.files(house.cache) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "says"),
+    [
+        (None, 0, "no service listens on 127.0.0.1:9080"),
+        ((200, b'{"released": 1}'), 0, "has let go of 1 learnt sentences"),
+        ((503, b"it is starting"), 1, "did not let go of learnt sentences (503 it is starting)"),
+        ((404, b"no such path"), 1, "run this again, or restart it"),
+        ((0, b""), 1, "no answer"),
+    ],
+    ids=["not running", "running", "starting", "an older one", "hanging"],
+)
+def test_the_running_service_forgets_what_it_has_in_memory_or_it_is_said(
+    house: House, capsys: Capture, monkeypatch: pytest.MonkeyPatch,
+    answer: tuple[int, bytes] | None, status: int, says: str,
+) -> None:  # fmt: skip
+    house.live(3, MARIE)
+    learn(house, "Je note le 06 12 34 56 78.")
+    asked = []
+
+    def post(url: str) -> tuple[int, bytes] | None:
+        assert house.files(house.cache) == [], "the files are gone by then"
+        asked.append(url)
+        return answer
+
+    monkeypatch.setenv("CONTROL_PORT", "9080")
+    machine = Machine(post=post, fetch=lambda url: None)
+    monkeypatch.setattr("voicebot.commands.forget.Machine", lambda: machine)
+    assert voicebot("forget", PIERRE, "--yes") == status
+    assert asked == ["http://127.0.0.1:9080/v1/learned/release"]
+    out = capsys.readouterr().out
+    assert says in out
+    assert ("nothing is left" in out) == (status == 0)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +268,9 @@ class _Answering:
 
     def fetch(self, url: str) -> bytes:
         return self._answer
+
+    def post(self, url: str) -> tuple[int, bytes] | None:
+        return 200, b'{"released": 0}'
 
 
 def test_recordings_in_a_folder_that_was_used_before_go_too(
