@@ -54,6 +54,16 @@ def test_docker_waits_longer_than_the_service_and_systemd_longer_than_docker() -
     assert stop < unit_file("voicebot.service").getint("Service", "TimeoutStopSec")
 
 
+@pytest.mark.parametrize("container", ["voicebot", "asterisk"])
+def test_what_a_container_prints_is_limited_and_kept_by_the_journal(container: str) -> None:
+    """And never makes it wait: Docker's own copy is small, and loses what comes too fast."""
+    service = unit_file(f"{container}.service")["Service"]
+    assert 0 < int(service["LogRateLimitBurst"]) <= 5000
+    assert int(service["LogRateLimitIntervalSec"]) == 30
+    options = run_flags.load()[container]["log_opts"]
+    assert options == {"max-size": "10m", "max-file": "3", "mode": "non-blocking"}
+
+
 @pytest.mark.parametrize("container", ["voicebot", "asterisk", "voicebot-task"])
 def test_each_container_is_run_with_every_restriction(container: str) -> None:
     arguments = run_flags.run_arguments(container, run_flags.load()[container])
