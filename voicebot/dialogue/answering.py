@@ -137,19 +137,21 @@ class Answering:
 
     def _carry_out(self, rule: Rule | None, meaning: Meaning, *, by: str = "") -> None:
         machine, floor = self._machine, self._machine.floor
-        if rule is None:
-            self.no_match()
+        if rule is None or (rule is Rule.PRESENT and machine.was_present):
+            self.no_match()  # who is there for the second time has not understood us
             return
         machine.note("understood", rule=by + rule.value, question=machine.question.value)
         match rule:
             case Rule.NO_RECORDING:
                 machine.act(StopRecording())
                 stopped = machine.sentences(Prompt.RECORDING_STOPPED)
-                machine.say((*stopped, *floor.last_said[-1:]), floor.after, keep=True)
+                if machine.put_again():
+                    machine.say((*stopped, *floor.last_said[-1:]), floor.after, keep=True)
             case Rule.TECHNICIAN:
                 machine.want_human()
             case Rule.PRESENT | Rule.REPEAT:
-                machine.say(floor.last_said, floor.after)
+                machine.was_present = rule is Rule.PRESENT
+                machine.repeat()
             case Rule.BACKCHANNEL:
                 machine.carry_on()
             case Rule.ANSWER:
@@ -178,11 +180,8 @@ class Answering:
         retries = ASKING[machine.question].retries
         if machine.tries <= len(retries):
             machine.say(machine.sentences(*retries[machine.tries - 1]))
-        elif machine.state is State.TRANSFER:
-            machine.move(Trigger.ARRANGED)
-            machine.say_goodbye(Prompt.GOODBYE, outcome="failed", failure="not_understood")
         else:
-            machine.want_human(gave_up=True)
+            machine.give_up()
 
     # ---- the caller presses keys ----------------------------------------------------------
 
@@ -202,7 +201,7 @@ class Answering:
         if pressed.technician and machine.state is not State.TRANSFER:
             machine.want_human()
         elif pressed.repeat:
-            machine.say(machine.floor.last_said, machine.floor.after)
+            machine.repeat()
         elif pressed.meaning is not None:
             machine.note("understood", rule="keys", question=machine.question.value)
             answer = ANSWERS[machine.question]

@@ -249,6 +249,8 @@ class Consultation:
         self._answering.understood(meaning, by_rules)
 
     def _speak(self, request: _Request) -> None:
+        if request.reader.sentences and not request.spoken and not self._machine.put_again():
+            return  # enough was asked, and answered, instead of an answer
         for sentence in request.reader.sentences[request.spoken :]:
             if not request.spoken:
                 self._machine.note("model", outcome="answered", reason=ModelIntent.QUESTION.value)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from voicebot.dialogue.machine import DialogueMachine
     from voicebot.dialogue.understanding import Meaning
 
+MOST_ACKNOWLEDGEMENTS = 2
+"""A solution that has been said is not waited over for longer: each one begins the pause anew."""
 MOST_REJECTED_READBACKS = 3
 """After so many "no, that is not my number" a person takes over."""
 
@@ -78,7 +80,7 @@ def on_confirm_identity(machine: DialogueMachine, meaning: Meaning) -> None:
     else:
         slots.rejected += 1
         if slots.rejected >= MOST_REJECTED_READBACKS:
-            machine.want_human(gave_up=True)
+            machine.give_up()
         elif Intent.NAME in meaning.intents:
             slots.name, slots.name_settled = None, False
             machine.ask(Question.NAME)
@@ -113,7 +115,13 @@ def on_works(machine: DialogueMachine, meaning: Meaning) -> None:
         machine.want_human(why="not_solved")
     elif machine.state is State.SOLUTION:
         # "D'accord", "oui": an acknowledgement; nobody has been asked whether it works yet.
-        machine.carry_on()
+        if machine.floor.may_resume:
+            machine.carry_on()
+        elif machine.tries < MOST_ACKNOWLEDGEMENTS:
+            machine.tries += 1
+        else:
+            machine.move(Trigger.SOLUTION_GIVEN)
+            machine.ask(Question.WORKS)
     elif Intent.DONE in meaning.intents:
         machine.ask(Question.WORKS)
     else:

@@ -15,6 +15,8 @@ raise.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.answering import Answering
 from voicebot.dialogue.commands import (
@@ -41,6 +43,9 @@ from voicebot.dialogue.understanding import understand
 from voicebot.turns.endpointing import Completeness
 from voicebot.turns.events import Paused, SpeechLasted, SpeechStarted
 
+MOST_PUT = 6
+"""Times that one question is put in a call, however understandable what the caller says to it."""
+
 
 class DialogueMachine:
     """See the module. One instance for each call (and for each return from a transfer)."""
@@ -54,6 +59,10 @@ class DialogueMachine:
         self.question = Question.REASON
         self.tries = 0
         """How often the current question was not answered."""
+        self.was_present = False
+        """Whether all that came of the current question was that somebody is there."""
+        self._put: Counter[Question] = Counter()
+        """How often each question was put, in whatever words."""
         self._longest_call = limits.call
         self.keypad = Keypad(script)
         self.silence = SilenceWatch(
@@ -158,7 +167,10 @@ class DialogueMachine:
     def ask(self, question: Question, *lead: Prompt, prompt: Prompt | None = None) -> None:
         """Put *question*, after the *lead* prompts, in its own words or those of *prompt*."""
         self.question = question
+        if not self.put_again():
+            return
         self.tries = 0
+        self.was_present = False
         self.silence.patient = False
         self.keypad.clear()
         asking = ASKING[question]
@@ -166,6 +178,31 @@ class DialogueMachine:
         self.say(self.sentences(*lead, prompt or asking.prompt))
         if asking.leads_to is not None and self.slots.number is not None:
             self._commands.append(Prepare(self.sentences(asking.leads_to)))
+
+    def put_again(self) -> bool:
+        """Whether the current question may be put once more; if not, a person takes over.
+
+        Every way round comes by here: a conversation in which each turn is understood, and none
+        gets any further, has to end too.
+        """
+        self._put[self.question] += 1
+        if self._put[self.question] <= MOST_PUT:
+            return True
+        self.give_up(why="round_limit")
+        return False
+
+    def repeat(self) -> None:
+        """Say the last thing again."""
+        if self.put_again():
+            self.say(self.floor.last_said, self.floor.after)
+
+    def give_up(self, why: str = "no_match_limit") -> None:
+        """We do not get any further: a person takes over, or, where there was none, goodbye."""
+        if self.state is State.TRANSFER:
+            self.move(Trigger.ARRANGED)
+            self.say_goodbye(Prompt.GOODBYE, outcome="failed", failure="not_understood")
+        else:
+            self.want_human(gave_up=True, why=why)
 
     def say_solution(self) -> None:
         """Say the solution for the caller's problem; the pause and the question follow."""
@@ -191,7 +228,7 @@ class DialogueMachine:
     def want_human(self, *, gave_up: bool = False, why: str = "technician_asked") -> None:
         """A technician, if one can be had."""
         self._gave_up = gave_up
-        self.note("fallback", reason="no_match_limit" if gave_up else why)
+        self.note("fallback", reason=why)
         self.move(Trigger.HUMAN_WANTED)
         self.answering.model.drop()
         if not self.floor.filling:

@@ -33,8 +33,8 @@ FAILURES = (
 """Why a call failed: a stage's provider; the audio's connection; a peer that broke the protocol;
 a callback that could not be kept; nothing left to try; the service stopped; a bug."""
 FALLBACKS = (
-    "technician_asked", "not_solved", "no_match_limit", "provider_errors", "silence", "call_limit",
-    "low_confidence", "llm_timeout",
+    "technician_asked", "not_solved", "no_match_limit", "round_limit", "provider_errors", "silence",
+    "call_limit", "low_confidence", "llm_timeout",
 )  # fmt: skip
 """Why the dialogue left its own way."""
 TURN_OUTCOMES = ("answered", "interrupted", "no_input", "no_match", "failed")
