@@ -72,15 +72,11 @@ class Engines:
     """Empty until :meth:`render_prompts`."""
     prompt_voices: Sequence[PromptVoice]
     """The best first; the last is the embedded one, if there is one."""
-    vad_weights: SileroWeights
+    vad: SileroVad
     pool: WorkerPool
     clouds: Clouds
     prompt_tts: TextToSpeech | None = None
     """Who spoke the prompts."""
-
-    def new_vad(self) -> SileroVad:
-        """One caller's voice activity detector."""
-        return SileroVad(self.vad_weights)
 
     async def render_prompts(self, texts: Sequence[str]) -> None:
         """Have *texts* in memory, all in one voice: the first that can make those that are missing.
@@ -138,7 +134,7 @@ async def start(
         models.ensure, settings.models_dir, embedded=settings.embedded_engine
     )
     log.info("models checked", embedded=settings.embedded_engine)
-    weights = SileroWeights.load(paths.vad)
+    vad = SileroVad(SileroWeights.load(paths.vad))
     if settings.embedded_engine:
         embedded, pool = _embedded(settings, paths, script, cores, metrics)
     else:
@@ -171,7 +167,7 @@ async def start(
         speech.tts,
         prompt_voices[-1].cache,
         prompt_voices,
-        weights,
+        vad,
         pool,
         made,
     )

@@ -25,6 +25,7 @@ import structlog
 
 from voicebot import __version__, engines, script_file, systemd
 from voicebot.call import recorder as recordings
+from voicebot.call.detector import Detector
 from voicebot.call.session import Services
 from voicebot.config import Settings
 from voicebot.control import ControlApp
@@ -127,7 +128,7 @@ async def _start(
         tts=speech.tts,
         prompts=learned,
         learned=learned,
-        new_vad=speech.new_vad,
+        detector=Detector(speech.vad, asyncio.get_running_loop()),
         metrics=metrics,
         journal=journal,
         recorder=recorder,

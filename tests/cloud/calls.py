@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from tests.cloud.conftest import Stand, clips
-from tests.support.call_stage import CallStage, LoudnessVad
+from tests.support.call_stage import CallStage
 from tests.support.waiting import until
 from voicebot.audio import pcm
-from voicebot.call.hearing import VoiceActivity
+from voicebot.call.detector import VoiceActivity
 from voicebot.emulator.faults import Service
 
 SPOKEN = clips()
@@ -21,13 +21,13 @@ SOON = 2.0
 class Call:
     """One call on *stand*'s chains."""
 
-    def __init__(self, stand: Stand, new_vad: Callable[[], VoiceActivity] = LoudnessVad) -> None:
+    def __init__(self, stand: Stand, vad: VoiceActivity | None = None) -> None:
         self.stand = stand
         self.stage = CallStage(
             cast(Any, stand.chains.stt),
             tts=cast(Any, stand.chains.tts),
             llm=stand.chains.llm,
-            new_vad=new_vad,
+            vad=vad,
         )
 
     async def start(self) -> None:

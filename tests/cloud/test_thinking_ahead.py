@@ -25,15 +25,15 @@ class NoisyLine(LoudnessVad):
     def __init__(self) -> None:
         self.quiet = False
 
-    def process(self, window: bytes) -> float:
-        return super().process(window) if self.quiet else 1.0
+    def judge(self, window: bytes) -> float:
+        return super().judge(window) if self.quiet else 1.0
 
 
 async def guessed(stand: Stand) -> tuple[Call, NoisyLine]:
     """A free question has been asked, Flux takes it for the whole turn, we do not know yet."""
     line = NoisyLine()
     line.quiet = True
-    call = Call(stand, lambda: line)
+    call = Call(stand, line)
     await call.start()
     line.quiet = False
     await call.speak(SPOKEN[PRICE])

@@ -21,7 +21,8 @@ SECOND = SAMPLE_RATE
 @pytest.mark.parametrize("snr", [None, 30.0, 20.0])
 def test_a_voice_ends_at_its_last_sound(model_paths: models.ModelPaths, snr: float | None) -> None:
     """36 clips of telephone French: the detector alone is 0.1 s late; with this it is not."""
-    weights, rng = SileroWeights.load(model_paths.vad), np.random.default_rng(1)
+    vad = SileroVad(SileroWeights.load(model_paths.vad))
+    rng = np.random.default_rng(1)
     alone, found = [], []
     for path in sorted(CLIPS.glob("*.wav")):
         with wave.open(str(path)) as file:
@@ -34,12 +35,14 @@ def test_a_voice_ends_at_its_last_sound(model_paths: models.ModelPaths, snr: flo
             level = np.sqrt(np.mean(clip[np.abs(clip) > 100] ** 2)) * 10 ** (-snr / 20)
             sound = sound + rng.normal(0.0, level, len(sound))
         slin = np.clip(sound, -32768, 32767).astype("<i2").tobytes()
-        vad, last = SileroVad(weights), LastSound()
+        caller, last = vad.caller(), LastSound()
         by_detector = by_energy = 0.0
         for i in range(0, len(slin) - WINDOW_BYTES + 1, WINDOW_BYTES):
             end = (i + WINDOW_BYTES) / (2 * SECOND)
-            speech = vad.process(slin[i : i + WINDOW_BYTES]) >= STOP_PROBABILITY
-            quiet = last.window(slin[i : i + WINDOW_BYTES], speech=speech)
+            window = slin[i : i + WINDOW_BYTES]
+            (probability,) = vad.process([caller], [window])
+            speech = probability >= STOP_PROBABILITY
+            quiet = last.window(window, speech=speech)
             if speech:
                 by_detector, by_energy = end, end - quiet
         alone.append(by_detector - true_end)

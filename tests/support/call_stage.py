@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
 
 from voicebot import script_file
 from voicebot.audio import pcm
-from voicebot.call.hearing import VoiceActivity
+from voicebot.call.detector import Detector, VoiceActivity
 from voicebot.call.recorder import Recorder
 from voicebot.call.session import CallSession, Ended, Services
 from voicebot.dialogue.script import Script
@@ -44,7 +44,12 @@ SECONDS_PER_WORD = 0.1
 class LoudnessVad:
     """Certain about every window."""
 
-    def process(self, window: bytes) -> float:
+    def caller(self) -> None: ...
+
+    def process(self, callers: Sequence[None], windows: Sequence[bytes]) -> list[float]:
+        return [self.judge(window) for window in windows]
+
+    def judge(self, window: bytes) -> float:
         return 1.0 if any(window) else 0.0
 
 
@@ -196,7 +201,7 @@ class CallStage:
         metrics: Metrics | None = None,
         measured: bool = False,
         learned: Learned | None = None,
-        new_vad: Callable[[], VoiceActivity] = LoudnessVad,
+        vad: VoiceActivity | None = None,
     ) -> None:
         """*measured*: the providers are wrapped as the service wraps them."""
         self.loop = asyncio.get_running_loop()
@@ -216,7 +221,7 @@ class CallStage:
             llm=llm,
             tts=InstrumentedTextToSpeech(self.tts, self.metrics) if measured else self.tts,
             prompts=Prompts(),
-            new_vad=new_vad,
+            detector=Detector(vad or LoudnessVad(), self.loop),
             metrics=self.metrics,
             journal=self.journal,  # type: ignore[arg-type]
             recorder=recorder,
@@ -238,6 +243,9 @@ class CallStage:
 
     def end(self) -> None:
         self.hung_up_by_bot = True
+
+    def fail(self, error: Exception) -> None:
+        raise error
 
     # -- the story
 

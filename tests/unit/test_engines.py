@@ -55,7 +55,7 @@ def engines(directory: Path, *voices: Voice) -> Engines:
         tts=nothing,
         prompts=prompt_voices[-1].cache,
         prompt_voices=prompt_voices,
-        vad_weights=nothing,
+        vad=nothing,
         pool=cast(WorkerPool, Pool()),
         clouds=Clouds(),
     )

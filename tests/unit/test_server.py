@@ -17,6 +17,7 @@ from tests.support.call_stage import (
     ScriptedTts,
 )
 from voicebot import script_file
+from voicebot.call.detector import Detector
 from voicebot.call.session import CallSession, Services
 from voicebot.call.traffic import new_probe_id
 from voicebot.dialogue.slots import Limits
@@ -34,6 +35,9 @@ class Connection:
     def end(self) -> None:
         self.ended = True
 
+    def fail(self, error: Exception) -> None:
+        raise error
+
 
 class House:
     """A server that was told it listens, and calls that come in."""
@@ -50,7 +54,7 @@ class House:
             stt=ScriptedStt(),
             tts=ScriptedTts(),
             prompts=Prompts(),
-            new_vad=LoudnessVad,
+            detector=Detector(LoudnessVad(), loop),
             metrics=self.metrics,
             journal=self.journal,  # type: ignore[arg-type]
             recorder=None,

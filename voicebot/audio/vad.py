@@ -1,11 +1,14 @@
-"""Silero's voice activity detector at 8 kHz, in numpy, with weights shared by all calls.
+"""Silero's voice activity detector at 8 kHz, in numpy: many callers at once, by one set of weights.
 
-It tells how likely 32 ms of caller audio holds speech. It does not decide when a turn starts
+It tells how likely 32 ms of caller audio hold speech. It does not decide when a turn starts
 or ends (``turns`` does), and knows nothing of calls, clocks or where its weights came from.
 
 Why not the ONNX file itself: one ONNX session costs 35 MB for the first call and 9 MB for each
 further one, on top of the runtime. The network is small (about 0.4 million multiplications a
-window), so it fits a dozen matrix products, and a call then owns 10 kB of state.
+window), so it fits a dozen matrix products, and a caller then owns 1 kB of state.
+
+Why many at once: its weights are 0.85 MB, and to fetch them costs more than to compute with them.
+Windows of several callers are rows of the same products, which read the weights once.
 
 The network: 256 samples, preceded by the last 32 of the window before and mirrored by 32 at the
 end, give 4 overlapping spectra of 65 magnitudes (a Fourier transform written as a convolution);
@@ -21,8 +24,8 @@ disturbs the other cores: run the service with ``OPENBLAS_NUM_THREADS=1`` in its
 
 from __future__ import annotations
 
-import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +41,7 @@ _CONTEXT = 32  # samples of the window before
 _MIRROR = 32  # samples reflected at the end
 _FFT, _HOP, _SPECTRA, _BINS = 128, 64, 4, 65
 _HIDDEN = 128
+_STATE = _CONTEXT + 2 * _HIDDEN  # of a caller: samples, the LSTM's h, its cell
 
 #: Names are those of Silero's PyTorch module; shapes are theirs too.
 WEIGHT_SHAPES: Final[dict[str, tuple[int, ...]]] = {
@@ -67,7 +71,7 @@ class VadWeightsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SileroWeights:
-    """Read-only matrices, made once and used by every call's :class:`SileroVad`."""
+    """Read-only matrices, made once."""
 
     spectrum: Array  #: (128, 130), real parts then imaginary parts
     convolution_0: Array  #: (3 * 65, 128)
@@ -144,87 +148,116 @@ def _gates(columns: Array) -> Array:
     return _frozen(np.concatenate((i * 0.5, f * 0.5, o * 0.5, g), axis=-1))
 
 
+class VoiceState:
+    """What the detector remembers of one caller."""
+
+    __slots__ = ("memory",)
+
+    def __init__(self) -> None:
+        self.memory: Array = np.zeros(_STATE, np.float32)
+
+
 class SileroVad:
-    """The detector of one call. Not thread-safe; owns its buffers, shares *weights*."""
+    """The detector of all callers. Not thread-safe: it owns its buffers."""
 
     def __init__(self, weights: SileroWeights) -> None:
         self._weights = weights
-        # Buffers hold their padding as zeros for ever; the views below look into them.
-        self._input = np.zeros(_CONTEXT + WINDOW_SAMPLES + _MIRROR, np.float32)
+        self._room = 0
+        self._make_room(1)
+
+    def caller(self) -> VoiceState:
+        """What to remember of a new caller."""
+        return VoiceState()
+
+    def process(self, callers: Sequence[VoiceState], windows: Sequence[bytes]) -> list[float]:
+        """Probabilities (0 to 1) that *windows*, the next 256 samples of slin of each of *callers*,
+        hold speech. No caller may be there twice.
+        """
+        count = len(windows)
+        pcm = b"".join(windows)
+        if any(len(window) != WINDOW_BYTES for window in windows):
+            sizes = ", ".join(str(len(window)) for window in windows)
+            raise ValueError(f"a window is {WINDOW_BYTES} bytes, not {sizes}")
+        if count > self._room:
+            self._make_room(count)
+        memory = np.concatenate([caller.memory for caller in callers]).reshape(count, _STATE)
+        features = self._encode(pcm, memory[:, :_CONTEXT])
+        probabilities = self._remember(features, memory[:, _CONTEXT:])
+        for caller, remembered in zip(callers, memory, strict=True):
+            caller.memory[:] = remembered
+        return probabilities
+
+    def _make_room(self, windows: int) -> None:
+        """Buffers that hold their padding as zeros for ever, and views that look into them."""
+        self._room = windows
+        self._input = np.zeros((windows, _CONTEXT + WINDOW_SAMPLES + _MIRROR), np.float32)
         self._spectra_in = _sliding(self._input, _SPECTRA, _FFT, _HOP)
-        self._magnitudes = np.zeros((_SPECTRA + 2, _BINS), np.float32)
+        self._magnitudes = np.zeros((windows, (_SPECTRA + 2) * _BINS), np.float32)
         self._convolution_0_in = _sliding(self._magnitudes, 4, 3 * _BINS, _BINS)
-        self._layer_1 = np.zeros((6, 128), np.float32)
+        self._layer_1 = np.zeros((windows, 6 * 128), np.float32)
         self._convolution_1_in = _sliding(self._layer_1, 2, 3 * 128, 2 * 128)
-        self._recurrent = np.zeros(2 * _HIDDEN, np.float32)  # the cell's input, then h
-        self._cell = np.zeros(_HIDDEN, np.float32)
-        self._gates = np.zeros(4 * _HIDDEN, np.float32)
 
-    def reset(self) -> None:
-        """Forget the audio so far."""
-        self._input.fill(0.0)
-        self._recurrent.fill(0.0)
-        self._cell.fill(0.0)
+    def _encode(self, pcm: bytes, context: Array) -> Array:
+        """The four convolutions; returns 128 values a window, not yet rectified.
 
-    def process(self, window: bytes) -> float:
-        """Probability (0 to 1) that *window*, the next 256 samples of slin, holds speech."""
-        if len(window) != WINDOW_BYTES:
-            raise ValueError(f"a window is {WINDOW_BYTES} bytes, not {len(window)}")
-        return self._remember(self._encode(window))
-
-    def _encode(self, window: bytes) -> Array:
-        """The four convolutions; returns 128 values, not yet rectified."""
-        w, x = self._weights, self._input
-        x[:_CONTEXT] = x[WINDOW_SAMPLES : WINDOW_SAMPLES + _CONTEXT]
+        *context* becomes that of the next window.
+        """
+        w, count = self._weights, len(context)
+        x = self._input[:count]
+        x[:, :_CONTEXT] = context
         np.multiply(
-            np.frombuffer(window, "<i2"),
+            np.frombuffer(pcm, "<i2").reshape(count, WINDOW_SAMPLES),
             np.float32(1 / 32768),
-            out=x[_CONTEXT:-_MIRROR],
+            out=x[:, _CONTEXT:-_MIRROR],
             dtype=np.float32,
         )
-        x[-_MIRROR:] = x[-_MIRROR - 2 : -2 * _MIRROR - 2 : -1]
-        spectra = self._spectra_in @ w.spectrum
+        context[:] = x[:, WINDOW_SAMPLES:-_MIRROR]
+        x[:, -_MIRROR:] = x[:, -_MIRROR - 2 : -2 * _MIRROR - 2 : -1]
+        spectra = self._spectra_in[:count].reshape(-1, _FFT) @ w.spectrum
         spectra *= spectra
-        magnitudes = self._magnitudes[1:-1]
-        np.add(spectra[:, :_BINS], spectra[:, _BINS:], out=magnitudes)
+        magnitudes = self._magnitudes[:count, _BINS:-_BINS].reshape(count, _SPECTRA, _BINS)
+        squares = spectra.reshape(count, _SPECTRA, 2 * _BINS)
+        np.add(squares[..., :_BINS], squares[..., _BINS:], out=magnitudes)
         np.sqrt(magnitudes, out=magnitudes)
 
-        layer = self._layer_1[1:-1]
-        np.matmul(self._convolution_0_in, w.convolution_0, out=layer)
+        layer = self._convolution_0_in[:count].reshape(-1, 3 * _BINS) @ w.convolution_0
         layer += w.bias_0
-        np.maximum(layer, 0.0, out=layer)
-        layer = self._convolution_1_in @ w.convolution_1
+        np.maximum(layer.reshape(count, 4 * 128), 0.0, out=self._layer_1[:count, 128:-128])
+        layer = self._convolution_1_in[:count].reshape(-1, 3 * 128) @ w.convolution_1
         layer += w.bias_1
         np.maximum(layer, 0.0, out=layer)
-        layer = layer.reshape(-1) @ w.convolution_2
+        layer = layer.reshape(count, -1) @ w.convolution_2
         layer += w.bias_2
         np.maximum(layer, 0.0, out=layer)
-        layer = layer @ w.convolution_3
-        layer += w.bias_3
-        return layer
+        features: Array = np.dot(layer, w.convolution_3)
+        features += w.bias_3
+        return features
 
-    def _remember(self, features: Array) -> float:
-        """One step of the LSTM, and the probability."""
-        w, state, cell, gates = self._weights, self._recurrent, self._cell, self._gates
-        np.maximum(features, 0.0, out=state[:_HIDDEN])
-        np.dot(state, w.lstm, out=gates)
+    def _remember(self, features: Array, state: Array) -> list[float]:
+        """One step of the LSTM, and the probabilities. *state* (h, cell) becomes the next."""
+        w = self._weights
+        hidden, cell = state[:, :_HIDDEN], state[:, _HIDDEN:]
+        np.maximum(features, 0.0, out=features)
+        gates = np.concatenate((features, hidden), axis=1) @ w.lstm
         gates += w.bias_lstm
         np.tanh(gates, out=gates)
-        sigmoids = gates[: 3 * _HIDDEN]
+        sigmoids = gates[:, : 3 * _HIDDEN]
         sigmoids *= 0.5
         sigmoids += 0.5
-        cell *= gates[_HIDDEN : 2 * _HIDDEN]
-        candidate = gates[:_HIDDEN]
-        candidate *= gates[3 * _HIDDEN :]
+        cell *= gates[:, _HIDDEN : 2 * _HIDDEN]
+        candidate = gates[:, :_HIDDEN]
+        candidate *= gates[:, 3 * _HIDDEN :]
         cell += candidate
-        hidden = state[_HIDDEN:]
         np.tanh(cell, out=hidden)
-        hidden *= gates[2 * _HIDDEN : 3 * _HIDDEN]
-        logit = float(np.dot(np.maximum(hidden, 0.0), w.output)) + w.bias_output
-        return 1.0 / (1.0 + math.exp(-logit))
+        hidden *= gates[:, 2 * _HIDDEN : 3 * _HIDDEN]
+        logits = np.maximum(hidden, 0.0) @ w.output
+        logits += w.bias_output
+        probabilities: list[float] = (0.5 + 0.5 * np.tanh(0.5 * logits)).tolist()  # the sigmoid
+        return probabilities
 
 
 def _sliding(buffer: Array, rows: int, width: int, step: int) -> Array:
-    """Overlapping rows over *buffer*'s memory, which must stay alive and in place."""
-    assert (rows - 1) * step + width <= buffer.size
-    return as_strided(buffer, (rows, width), (step * buffer.itemsize, buffer.itemsize))
+    """Overlapping rows over each row of *buffer*, in its memory, which must stay in place."""
+    assert (rows - 1) * step + width <= buffer.shape[1]
+    strides = (buffer.strides[0], step * buffer.itemsize, buffer.itemsize)
+    return as_strided(buffer, (len(buffer), rows, width), strides)

@@ -1,17 +1,17 @@
 """The caller's side of a call: frames in, turn events out.
 
-It owns the audio clock, the VAD and the turn taker, and keeps the recogniser informed. It does not
-know what a turn means: that is the session's.
+It owns the audio clock and the turn taker, has the detector judge the audio, and keeps the
+recogniser informed. It does not know what a turn means: that is the session's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from voicebot.audio import pcm
 from voicebot.audio.last_sound import LastSound
 from voicebot.audio.vad import WINDOW_BYTES, WINDOW_SECONDS
+from voicebot.call.detector import Detector
 from voicebot.providers.interfaces import SpeechStream
 from voicebot.turns.events import Paused, SpeechStarted, TurnEvent
 from voicebot.turns.speech import STOP_PROBABILITY
@@ -25,26 +25,30 @@ NO_AUDIO = 0.1
 """Seconds without a frame after which the caller counts as silent: five frames."""
 
 
-class VoiceActivity(Protocol):
-    """Tells speech from everything else, window after window of one caller."""
-
-    def process(self, window: bytes) -> float:
-        """The probability that the next WINDOW_BYTES of slin hold speech."""
-
-
 class Hearing:
-    """One call's; *start* is the monotonic time of its beginning."""
+    """One call's. The owner owes a :meth:`close`."""
 
-    def __init__(self, vad: VoiceActivity, stream: SpeechStream, start: float) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        stream: SpeechStream,
+        start: float,
+        on_turn: Callable[[TurnEvent], None],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        """*start* is the monotonic time of the call's beginning. *on_turn* is told what was heard,
+        at most GRID_SECONDS later; *on_failure* is told of a bug in that."""
         self.turns = TurnTaker()
-        self._vad = vad
+        self._detector = detector
+        self._ear = detector.open(self._judged, on_failure)
+        self._on_turn = on_turn
         self._last_sound = LastSound()
         self._stream = stream
         self._windows = pcm.Reframer(WINDOW_BYTES)
         self._clock = start
         self._last_arrival = start
 
-    def audio(self, data: bytes, now: float) -> Iterator[TurnEvent]:
+    def audio(self, data: bytes, now: float) -> None:
         """Take caller audio that arrived at *now*."""
         self._last_arrival = now
         self._clock = min(now, max(self._clock + pcm.seconds(data), now - LATEST))
@@ -52,21 +56,22 @@ class Hearing:
         windows = list(self._windows.push(data))
         end = self._clock - self._windows.pending / pcm.BYTES_PER_SECOND
         for i, window in enumerate(windows):
-            window_end = end - (len(windows) - 1 - i) * WINDOW_SECONDS
-            probability = self._vad.process(window)
-            quiet = self._last_sound.window(window, speech=probability >= STOP_PROBABILITY)
-            yield from self._told(
-                self.turns.window(probability, window_end - WINDOW_SECONDS, window_end, quiet)
-            )
+            self._ear.hear(window, end - (len(windows) - 1 - i) * WINDOW_SECONDS)
 
-    def poll(self, now: float) -> Iterator[TurnEvent]:
-        """Time has passed; say whether that ended the caller's turn."""
+    def _judged(self, window: bytes, end: float, probability: float) -> None:
+        quiet = self._last_sound.window(window, speech=probability >= STOP_PROBABILITY)
+        self._tell(self.turns.window(probability, end - WINDOW_SECONDS, end, quiet))
+
+    def poll(self, now: float) -> None:
+        """Time has passed: judge all that the caller has said until now, which may have ended the
+        turn."""
+        self._detector.judge()
         if now - self._last_arrival > NO_AUDIO:
-            yield from self._told(self.turns.no_audio(now))
+            self._tell(self.turns.no_audio(now))
         end = self.turns.poll(now)
         if end is not None:
             self._stream.turn_ended()
-            yield end
+            self._on_turn(end)
 
     def give_up_on_transcript(self) -> Iterator[TurnEvent]:
         """No words will come for the current pause; ends the turn, if there is one."""
@@ -75,10 +80,14 @@ class Hearing:
             self._stream.turn_ended()
             yield end
 
-    def _told(self, events: list[TurnEvent]) -> Iterator[TurnEvent]:
+    def close(self) -> None:
+        """Nothing more is told. Idempotent."""
+        self._ear.close()
+
+    def _tell(self, events: list[TurnEvent]) -> None:
         for event in events:
             if isinstance(event, SpeechStarted):
                 self._stream.speech_started()
             elif isinstance(event, Paused):
                 self._stream.speech_paused(event.pause)
-            yield event
+            self._on_turn(event)

@@ -21,7 +21,8 @@ from datetime import UTC, datetime
 import structlog
 
 from voicebot.call.callbacks import Callbacks
-from voicebot.call.hearing import Hearing, VoiceActivity
+from voicebot.call.detector import Detector
+from voicebot.call.hearing import Hearing
 from voicebot.call.ledger import CallLedger
 from voicebot.call.lines import Ending
 from voicebot.call.notes import CallNotes
@@ -68,7 +69,7 @@ class Services:
     stt: SpeechToText
     tts: TextToSpeech
     prompts: Prompts
-    new_vad: Callable[[], VoiceActivity]
+    detector: Detector
     metrics: Metrics
     journal: Journal
     recorder: Recorder | None
@@ -130,7 +131,9 @@ class CallSession:
         self._stream = self._context.run(
             services.stt.open, str(call_id), self._on_transcript, self._on_stt_error
         )
-        self._hearing = Hearing(services.new_vad(), self._stream, now)
+        self._hearing = Hearing(
+            services.detector, self._stream, now, self._on_turn_event, connection.fail
+        )
         self._transcript: Transcript | None = None
         self._paused_at: float | None = None
         self._inbox: deque[ev.Event] = deque()
@@ -179,8 +182,7 @@ class CallSession:
     def audio_received(self, pcm: bytes, now: float) -> None:
         if self._tape is not None:
             self._tape.heard(pcm)
-        for event in self._hearing.audio(pcm, now):
-            self._on_turn_event(event, now)
+        self._hearing.audio(pcm, now)
 
     def digit_received(self, digit: str, now: float) -> None:
         self._dispatch(ev.DigitPressed(digit))
@@ -228,8 +230,7 @@ class CallSession:
     # -- the caller's turns
 
     def _poll(self, now: float) -> None:
-        for event in self._hearing.poll(now):
-            self._on_turn_event(event, now)
+        self._hearing.poll(now)
         if self._paused_at is not None and now - self._paused_at > TRANSCRIPT_DEADLINE:
             self._log.warning("no transcript in time", deadline_s=TRANSCRIPT_DEADLINE)
             self._give_up_on_transcript(now)
@@ -237,7 +238,7 @@ class CallSession:
         if deadline is not None and now >= deadline:
             self._dispatch(ev.Tick())
 
-    def _on_turn_event(self, event: TurnEvent, now: float) -> None:
+    def _on_turn_event(self, event: TurnEvent) -> None:
         match event:
             case SpeechStarted():
                 self._paused_at = None
@@ -248,10 +249,10 @@ class CallSession:
                     self._ledger.spoke_up(event.at)
                 self._dispatch(event)
             case Paused():
-                self._paused_at = now
+                self._paused_at = self._loop.time()
                 self._dispatch(event)
             case EndOfTurn():
-                self._on_end_of_turn(event, now)
+                self._on_end_of_turn(event)
 
     def _on_transcript(self, transcript: Transcript) -> None:
         if self._closed:
@@ -266,12 +267,12 @@ class CallSession:
             self._paused_at = None
             self._dispatch(ev.WordsSoFar(transcript.text, transcript.yes))
 
-    def _on_end_of_turn(self, event: EndOfTurn, now: float) -> None:
+    def _on_end_of_turn(self, event: EndOfTurn) -> None:
         transcript, self._transcript = self._transcript, None
         self._paused_at = None
         text = transcript.text if transcript is not None else ""
         if text.strip() and transcript is not None:
-            self._ledger.caller_said(transcript, event.at, now)
+            self._ledger.caller_said(transcript, event.at, self._loop.time())
         yes = transcript.yes if transcript is not None else None
         self._dispatch(ev.TurnEnded(text, yes, event.speech_seconds, event.at))
 
@@ -377,6 +378,7 @@ class CallSession:
 
     def _finish(self, outcome: str, ended_by: str, failure: str) -> None:
         now = self._loop.time()
+        self._hearing.close()
         stopped = self._speaker.stop()
         if stopped is not None:
             self._ledger.bot_cut(stopped.heard, now)

@@ -175,6 +175,14 @@ class AudioSocketConnection(asyncio.Protocol):
             self._disarm()
         self._transport.abort()
 
+    def fail(self, error: Exception) -> None:
+        """A bug in a call must cost that call only: the others share this loop."""
+        if isinstance(error, LocalProtocolError):
+            self._local_errors.inc()
+        self._log.error("call handler failed; ending the call", exc_info=error)
+        self._error = self._error or error
+        self.end()
+
     # -- what asyncio tells us
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -196,7 +204,7 @@ class AudioSocketConnection(asyncio.Protocol):
         except RemoteProtocolError as error:
             self._peer_at_fault(error)
         except Exception as error:
-            self._handler_failed(error)
+            self.fail(error)
 
     def eof_received(self) -> None:
         if self._listening:
@@ -329,7 +337,7 @@ class AudioSocketConnection(asyncio.Protocol):
             if self._phase in (_Phase.LIVE, _Phase.ENDING):
                 self._write_frame(frame, now)
         except Exception as error:
-            self._handler_failed(error)
+            self.fail(error)
         return self._phase is _Phase.LIVE
 
     def _write_frame(self, frame: bytes, now: float) -> None:
@@ -385,14 +393,6 @@ class AudioSocketConnection(asyncio.Protocol):
             self._log.warning("not an AudioSocket call", reason=str(error))
         else:
             self._log.warning("AudioSocket peer broke the protocol", reason=str(error))
-
-    def _handler_failed(self, error: Exception) -> None:
-        """A bug in a call must cost that call only: the others share this loop."""
-        if isinstance(error, LocalProtocolError):
-            self._local_errors.inc()
-        self._log.error("call handler failed; ending the call", exc_info=error)
-        self._error = self._error or error
-        self.end()
 
     # -- the one timer
 

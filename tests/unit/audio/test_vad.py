@@ -52,8 +52,13 @@ def windows(samples: Samples) -> list[bytes]:
 
 
 def probabilities(samples: Samples) -> list[float]:
-    vad = SileroVad(weights())
-    return [vad.process(window) for window in windows(samples)]
+    return alone(SileroVad(weights()), windows(samples))
+
+
+def alone(vad: SileroVad, windows: list[bytes]) -> list[float]:
+    """Of one caller, a window at a time."""
+    caller = vad.caller()
+    return [vad.process([caller], [window])[0] for window in windows]
 
 
 def test_it_says_what_the_original_says() -> None:
@@ -74,27 +79,39 @@ def test_it_hears_speech_and_ignores_silence_and_noise() -> None:
     assert max(probabilities(noise(2, 200))[5:]) < 0.5
 
 
-def test_calls_share_weights_but_no_state() -> None:
-    alone = probabilities(speech())
-    one, other = SileroVad(weights()), SileroVad(weights())
-    together = []
-    for window, disturbing in zip(windows(speech()), windows(noise(60, 5000)), strict=False):
-        together.append(one.process(window))
-        other.process(disturbing)
-    assert together == alone
-
-
-def test_reset_forgets() -> None:
+def test_whoever_is_judged_together_is_judged_as_if_alone() -> None:
+    """Callers come and go, and each time others have a window ready."""
+    rng = np.random.default_rng(3)
+    tapes = [
+        windows(np.roll(speech(), 997 * i) // (1 + i % 3) + noise(len(speech()) / 8000, 40 * i))
+        for i in range(24)
+    ]
     vad = SileroVad(weights())
-    first = [vad.process(window) for window in windows(speech())]
-    vad.reset()
-    assert [vad.process(window) for window in windows(speech())] == first
+    callers = [vad.caller() for _ in tapes]
+    found: list[list[float]] = [[] for _ in tapes]
+    while unheard := [i for i, tape in enumerate(tapes) if len(found[i]) < len(tape)]:
+        some = [i for i in unheard if rng.random() < 0.4] or unheard[:1]
+        rng.shuffle(some)
+        judged = vad.process([callers[i] for i in some], [tapes[i][len(found[i])] for i in some])
+        for i, probability in zip(some, judged, strict=True):
+            found[i].append(probability)
+    for tape, together in zip(tapes, found, strict=True):
+        assert together == pytest.approx(alone(vad, tape), abs=1e-5)
+
+
+def test_a_new_caller_is_not_taken_for_one_before() -> None:
+    vad = SileroVad(weights())
+    first = alone(vad, windows(speech()))
+    alone(vad, windows(noise(1, 5000)))
+    assert alone(vad, windows(speech())) == first
 
 
 @pytest.mark.parametrize("size", [0, 320, WINDOW_BYTES - 2, WINDOW_BYTES + 2])
 def test_a_window_has_one_size(size: int) -> None:
-    with pytest.raises(ValueError, match=f"{WINDOW_BYTES} bytes, not {size}"):
-        SileroVad(weights()).process(bytes(size))
+    vad = SileroVad(weights())
+    whole = bytes(WINDOW_BYTES)
+    with pytest.raises(ValueError, match=f"{WINDOW_BYTES} bytes, not {WINDOW_BYTES}, {size}"):
+        vad.process([vad.caller(), vad.caller()], [whole, bytes(size)])
     assert WINDOW_BYTES == 2 * WINDOW_SAMPLES
 
 
@@ -102,8 +119,8 @@ def test_weights_go_through_a_file(tmp_path: Path) -> None:
     file = tmp_path / "silero-vad-8k.npz"
     np.savez(file, **extract_weights(ONNX))
     vad, other = SileroVad(SileroWeights.load(file)), SileroVad(weights())
-    for window in windows(speech())[:20]:
-        assert vad.process(window) == other.process(window)
+    first = windows(speech())[:20]
+    assert alone(vad, first) == alone(other, first)
 
 
 def test_weights_cannot_be_changed_by_one_call() -> None:
