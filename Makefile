@@ -30,7 +30,7 @@ help: ## this list
 ##@ Try it
 
 demo: ## install what is missing, then hold three whole conversations (SPEECH=cloud: over the clouds' kits)
-	@scripts/setup $(if $(filter cloud,$(SPEECH)),cloud,demo)
+	@scripts/setup $(if $(filter cloud,$(SPEECH)),emulator,demo)
 	@$(BIN)/voicebot demo --speech $(SPEECH) $(ARGS)
 
 serve: ## run the service here, for Asterisk or `make call`

@@ -20,6 +20,7 @@ from voicebot.audio.pcm import seconds
 from voicebot.commands.demo import ServiceFailedError
 from voicebot.providers.in_time import Limits
 from voicebot.providers.openai_tts import OpenAIClient, OpenAITextToSpeech
+from voicebot.providers.unhurried import UnhurriedTextToSpeech
 from voicebot.simulator.runner import Target
 
 HOST = "127.0.0.1"
@@ -75,8 +76,8 @@ async def voice_cpu(settings: Mapping[str, str]) -> tuple[float, float]:
     Raises OSError or ProviderError.
     """
     client = OpenAIClient(settings["OPENAI_API_KEY"], settings["OPENAI_BASE_URL"], timeout=30.0)
-    voice = OpenAITextToSpeech(
-        client, PATIENT, model="gpt-4o-mini-tts", voice="nova", instructions=""
+    voice = UnhurriedTextToSpeech(
+        OpenAITextToSpeech(client, PATIENT, model="gpt-4o-mini-tts", voice="nova", instructions="")
     )
 
     async def ours(text: str) -> bytes:

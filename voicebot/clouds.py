@@ -19,11 +19,18 @@ from voicebot.providers.groq_llm import NAME as GROQ
 from voicebot.providers.groq_llm import SPARE as GROQ_SPARE
 from voicebot.providers.groq_llm import GroqClient, GroqLanguageModel
 from voicebot.providers.in_time import Limits
-from voicebot.providers.interfaces import LanguageModel, ProviderError, SpeechToText, Stage
+from voicebot.providers.interfaces import (
+    LanguageModel,
+    ProviderError,
+    SpeechToText,
+    Stage,
+    TextToSpeech,
+)
 from voicebot.providers.openai_realtime import NAME as OPENAI_REALTIME
 from voicebot.providers.openai_realtime import OpenAIRealtimeTextToSpeech, RealtimeSessions
 from voicebot.providers.openai_tts import NAME as OPENAI
 from voicebot.providers.openai_tts import OpenAIClient, OpenAITextToSpeech
+from voicebot.providers.unhurried import UnhurriedTextToSpeech
 from voicebot.providers.usage import Meter
 
 BEHIND = 1.0
@@ -52,7 +59,7 @@ class Clouds:
 
     ears: dict[str, SpeechToText] = field(default_factory=dict)
     minds: dict[str, LanguageModel] = field(default_factory=dict)
-    voices: dict[str, CloudTextToSpeech] = field(default_factory=dict)
+    voices: dict[str, TextToSpeech] = field(default_factory=dict)
     prompt_voices: dict[str, CloudTextToSpeech] = field(default_factory=dict)
     """The same voices, with the patience of somebody who renders prompts."""
     meters: dict[tuple[Stage, str], Meter] = field(default_factory=dict)
@@ -152,7 +159,9 @@ def _add_openai(made: Clouds, settings: Settings, used: Used) -> None:
             )
             for limits in (_limits(settings), _prompt_limits(settings))
         )
-        _add_voice(made, voice, prompt_voice)
+        # The others' kits gain nothing by it: Realtime's takes what comes, asked or not, and
+        # Deepgram's, stopped while nobody waits for it, leaves tasks for the event loop to end.
+        _add_voice(made, UnhurriedTextToSpeech(voice), prompt_voice)
     if (Stage.TTS, OPENAI_REALTIME) in used:
         sessions = RealtimeSessions(
             client,
@@ -169,7 +178,7 @@ def _add_openai(made: Clouds, settings: Settings, used: Used) -> None:
     made.closers.append(client.close)
 
 
-def _add_voice(made: Clouds, voice: CloudTextToSpeech, prompt_voice: CloudTextToSpeech) -> None:
+def _add_voice(made: Clouds, voice: TextToSpeech, prompt_voice: CloudTextToSpeech) -> None:
     made.voices[voice.name] = voice
     made.prompt_voices[voice.name] = prompt_voice
     made.checks.append(Check(Stage.TTS, voice.name, prompt_voice.check))

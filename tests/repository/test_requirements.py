@@ -23,6 +23,10 @@ SETS = {
     "cloud": PROJECT["dependencies"]
     + PROJECT["optional-dependencies"]["local"]
     + PROJECT["optional-dependencies"]["cloud"],
+    "emulator": PROJECT["dependencies"]
+    + PROJECT["optional-dependencies"]["local"]
+    + PROJECT["optional-dependencies"]["cloud"]
+    + PROJECT["optional-dependencies"]["emulator"],
     "image-cloud": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cloud"],
     "image-full": PROJECT["dependencies"]
     + PROJECT["optional-dependencies"]["cloud"]
@@ -65,7 +69,7 @@ def test_exact_versions_in_pyproject_are_the_pinned_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["runtime", "local", "cloud", "image-cloud", "image-full", "deploy"]
+    "name", ["runtime", "local", "cloud", "emulator", "image-cloud", "image-full", "deploy"]
 )
 def test_a_smaller_set_has_the_versions_that_are_tested(name: str) -> None:
     tested = pins("dev")

@@ -31,7 +31,7 @@ KIT_MODULES = {
     "deepgram": ("deepgram", "websockets"),
     "groq": ("groq", "httpx"),
     "groq_spare": ("groq", "httpx"),
-    "openai": ("openai", "aiohttp"),
+    "openai": ("openai", "httpx2"),
     "openai_realtime": ("openai", "websockets"),
 }
 LIVE_SECONDS = 30.0

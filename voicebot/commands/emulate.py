@@ -62,7 +62,11 @@ def run(args: argparse.Namespace) -> int:
         from voicebot.emulator.latency import LatencyError
         from voicebot.emulator.server import PortError
     except ModuleNotFoundError as error:
-        print(f"voicebot: no {error.name}; run scripts/setup cloud", file=sys.stderr)
+        print(
+            f"voicebot: emulate needs {error.name}, which only a checkout has, after "
+            "scripts/setup emulator: an installation that takes calls is lighter without",
+            file=sys.stderr,
+        )
         return 1
     try:
         uvloop.run(serve(args, config.load()))

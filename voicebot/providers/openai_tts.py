@@ -9,6 +9,8 @@ what to do instead is the chain's decision.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
 
 from voicebot.providers.cloud_tts import CloudTextToSpeech
 from voicebot.providers.errors import of_status
@@ -38,13 +40,13 @@ class OpenAIClient:
     def __init__(self, key: str, base_url: str, *, timeout: float) -> None:
         """*timeout*: seconds for any single wait of a request."""
         import httpx2
-        from openai import AsyncOpenAI, DefaultAioHttpClient
+        from openai import AsyncOpenAI
 
         self.sdk = AsyncOpenAI(
             api_key=key,
             base_url=base_url,
             max_retries=0,
-            http_client=DefaultAioHttpClient(
+            http_client=httpx2.AsyncClient(
                 verify=tls(),
                 limits=httpx2.Limits(
                     max_connections=MOST_CONNECTIONS,
@@ -52,6 +54,7 @@ class OpenAIClient:
                     keepalive_expiry=KEEP_IDLE_SECONDS,
                 ),
                 timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS),
+                follow_redirects=True,
             ),
         )
 
@@ -87,8 +90,10 @@ class OpenAITextToSpeech(CloudTextToSpeech):
             extra_headers={REQUEST_ID: call} if (call := this_call()) else None,
         )
         async with answer as response:
-            async for piece in response.iter_bytes():
-                yield piece
+            source = cast(AsyncGenerator[bytes, None], response.iter_bytes())
+            async with aclosing(source) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     def explain(self, error: Exception) -> ProviderError | None:
         import httpx2
