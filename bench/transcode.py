@@ -25,8 +25,8 @@ import uvloop
 
 from bench.arithmetic import percentile
 from bench.figures import Measured, Say
-from voicebot import clips
 from voicebot.audio.resample import StreamResampler
+from voicebot.prompts import clips
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.jobs import Job, Priority
 from voicebot.workers.pool import WorkerPool

@@ -17,23 +17,23 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from voicebot import settings_checks, settings_files
-from voicebot.values import Parser
-from voicebot.values import address as _address
-from voicebot.values import age_recipient as _age_recipient
-from voicebot.values import boolean as _boolean
-from voicebot.values import chain as _chain
-from voicebot.values import choice as _choice
-from voicebot.values import cores as _cores
-from voicebot.values import headers as _headers
-from voicebot.values import integer as _integer
-from voicebot.values import non_empty as _text
-from voicebot.values import optional_path as _optional_path
-from voicebot.values import optional_url as _optional_url
-from voicebot.values import path as _path
-from voicebot.values import seconds as _seconds
-from voicebot.values import sunsets as _sunsets
-from voicebot.values import url as _url
+from voicebot.settings import checks, files
+from voicebot.settings.values import Parser
+from voicebot.settings.values import address as _address
+from voicebot.settings.values import age_recipient as _age_recipient
+from voicebot.settings.values import boolean as _boolean
+from voicebot.settings.values import chain as _chain
+from voicebot.settings.values import choice as _choice
+from voicebot.settings.values import cores as _cores
+from voicebot.settings.values import headers as _headers
+from voicebot.settings.values import integer as _integer
+from voicebot.settings.values import non_empty as _text
+from voicebot.settings.values import optional_path as _optional_path
+from voicebot.settings.values import optional_url as _optional_url
+from voicebot.settings.values import path as _path
+from voicebot.settings.values import seconds as _seconds
+from voicebot.settings.values import sunsets as _sunsets
+from voicebot.settings.values import url as _url
 
 
 class SettingsError(Exception):
@@ -369,10 +369,10 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     environ = os.environ if environ is None else environ
     file = Path(environ.get("VOICEBOT_ENV_FILE", ".env"))
     faults: list[str] = []
-    from_file = settings_files.read_file(file, "VOICEBOT_ENV_FILE" in environ, faults)
+    from_file = files.read_file(file, "VOICEBOT_ENV_FILE" in environ, faults)
     secrets = Path(environ.get("VOICEBOT_SECRETS_DIR", ""))
     from_secrets = (
-        settings_files.read_secrets(secrets, faults) if environ.get("VOICEBOT_SECRETS_DIR") else {}
+        files.read_secrets(secrets, faults) if environ.get("VOICEBOT_SECRETS_DIR") else {}
     )
     sources = [("environment", environ), (str(secrets), from_secrets), (str(file), from_file)]
 
@@ -398,7 +398,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     if faults:
         raise SettingsError(faults)
     settings = Settings(**{**values, **overrides})
-    faults = settings_checks.faults(settings)
+    faults = checks.faults(settings)
     if faults:
         raise SettingsError(faults)
     return settings

@@ -3,7 +3,7 @@
 It knows every call of the process: those that are held, and, for a while, those that ended,
 because the dialplan asks what to do with the caller (:meth:`CallServer.next_step`) and because a
 caller whom no technician answered comes back under the same UUID. Everything happens on the event
-loop, except for the :class:`~voicebot.control.ServiceView` methods, which the control API's
+loop, except for the :class:`~voicebot.control.api.ServiceView` methods, which the control API's
 threads call: they read single values and dictionaries, and leave it to the loop to change anything.
 """
 
@@ -23,7 +23,7 @@ import structlog
 from voicebot.call.session import CallSession, Ended, Services
 from voicebot.call.traffic import LIVE, PROBE, traffic_of
 from voicebot.call.transport import AudioSocketConnection
-from voicebot.control_server import port_holder
+from voicebot.control.server import port_holder
 from voicebot.dialogue.commands import Next
 from voicebot.telemetry.feed import CallFeed, Subscription
 from voicebot.telemetry.metrics import Metrics

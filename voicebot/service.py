@@ -23,19 +23,20 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from voicebot import __version__, engines, script_file, systemd
+from voicebot import __version__, script_file, systemd
 from voicebot.call import recorder as recordings
 from voicebot.call.detector import Detector
 from voicebot.call.session import Services
 from voicebot.config import Settings
-from voicebot.control import ControlApp
-from voicebot.control_server import ControlServer
+from voicebot.control.api import ControlApp
+from voicebot.control.server import ControlServer
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits
 from voicebot.journal.writer import Journal
 from voicebot.providers import prices
 from voicebot.providers.interfaces import LanguageModel
 from voicebot.server import CallServer
+from voicebot.speech import engines
 from voicebot.telemetry import tracing
 from voicebot.telemetry.metrics import Metrics
 from voicebot.watchdog import Watchdog

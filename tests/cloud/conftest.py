@@ -18,7 +18,7 @@ import yaml
 
 from tests.support import virtual_time
 from tests.support.waiting import until
-from voicebot import chains, config
+from voicebot import config
 from voicebot.audio.pcm import FRAME_BYTES, SAMPLE_RATE
 from voicebot.config import Settings
 from voicebot.providers import prices
@@ -30,6 +30,7 @@ from voicebot.providers.interfaces import (
 )
 from voicebot.providers.prices import Unit
 from voicebot.providers.usage import Bill, charged_to
+from voicebot.speech import chains
 from voicebot.telemetry.metrics import Metrics
 
 with warnings.catch_warnings():  # deepgram-sdk imports what websockets has deprecated

@@ -13,7 +13,6 @@ from tests.cloud.calls import SOON, SPOKEN, Call
 from tests.cloud.conftest import Stand, Story
 from tests.support.waiting import until
 from voicebot.audio import pcm
-from voicebot.clouds import BEHIND
 from voicebot.dialogue.reply import CHARACTERS_PER_SECOND
 from voicebot.emulator import chat
 from voicebot.emulator.brain import Reply
@@ -21,6 +20,7 @@ from voicebot.emulator.exchange import SLOW_SECONDS
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.emulator.latency import Profile
 from voicebot.emulator.latency_file import PUBLISHED, load
+from voicebot.speech.clouds import BEHIND
 
 PlayAll = Callable[..., None]
 PRICE = "Quel est le prix de l'abonnement ?"

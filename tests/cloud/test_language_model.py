@@ -11,11 +11,11 @@ import structlog
 
 from tests.cloud.conftest import Stand
 from tests.support.waiting import until
-from voicebot import chains
 from voicebot.emulator.brain import Reply
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.emulator.latency import Profile
 from voicebot.providers.interfaces import Message, ModelRequest, ProviderError, Role, Stage
+from voicebot.speech import chains
 
 Play = Callable[..., None]
 CHAT = Service.CHAT

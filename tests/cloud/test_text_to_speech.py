@@ -13,11 +13,11 @@ import structlog
 
 from tests.cloud.conftest import LOCAL_VOICE, Stand
 from tests.support.waiting import until
-from voicebot import chains
 from voicebot.audio.pcm import seconds
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.providers import fallback
 from voicebot.providers.interfaces import ProviderError
+from voicebot.speech import chains
 
 Play = Callable[..., None]
 VOICES = [

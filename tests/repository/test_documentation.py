@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from voicebot import config
 from voicebot.cli import VERBS
-from voicebot.control import ControlApp, ServiceView
+from voicebot.control.api import ControlApp, ServiceView
 from voicebot.telemetry import reference
 from voicebot.telemetry.metrics import CALL_OUTCOMES
 

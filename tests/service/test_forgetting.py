@@ -10,8 +10,9 @@ import pytest
 
 from tests.support.archive import PIERRE, House
 from tests.support.service import REPOSITORY, ServiceInstance
-from voicebot import learned, models, script_file
-from voicebot.prompts import PromptCache
+from voicebot import models, script_file
+from voicebot.prompts import learned
+from voicebot.prompts.cache import PromptCache
 from voicebot.providers import local_tts
 
 pytestmark = pytest.mark.service

@@ -20,7 +20,7 @@ from voicebot.call.traffic import new_probe_id
 from voicebot.call.transport import PeerStalledError
 from voicebot.dialogue.answering import Answering
 from voicebot.dialogue.commands import Next
-from voicebot.learned import Learned, Privacy
+from voicebot.prompts.learned import Learned, Privacy
 from voicebot.telemetry.metrics import Metrics
 
 

@@ -15,7 +15,7 @@ from voicebot.audio.pcm import BYTES_PER_SECOND, FRAME_BYTES, silence
 from voicebot.dialogue.numbers import find_phone
 from voicebot.dialogue.words import tokens
 from voicebot.models import ModelPaths
-from voicebot.prompts import PromptCache
+from voicebot.prompts.cache import PromptCache
 from voicebot.providers.finishing import LEVEL_DBFS, PEAK, active_level
 from voicebot.providers.interfaces import Expectation, ProviderError, Transcript
 from voicebot.providers.vocabulary import Vocabulary

@@ -23,7 +23,7 @@ from voicebot.call.session import CallSession, Ended, Services
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits
 from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord
-from voicebot.learned import Learned
+from voicebot.prompts.learned import Learned
 from voicebot.providers.instrumented import InstrumentedSpeechToText, InstrumentedTextToSpeech
 from voicebot.providers.interfaces import (
     Expectation,

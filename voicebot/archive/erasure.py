@@ -5,8 +5,8 @@ and of every call in which it was said (read back, or spelt out and not confirme
 calls stay. Each step can be repeated after a kill: the calls are found by what goes last.
 
 1. The calls' ids are noted (``.erased``), for a restore from an older snapshot.
-2. Recordings are removed, and learnt sentences (:mod:`voicebot.learned`) that hold the number or a
-   name. There should be none; one that only looks as if it held a name is learnt again.
+2. Recordings are removed, and learnt sentences (:mod:`voicebot.prompts.learned`) that hold the
+   number or a name. There should be none; one that only looks as if it held a name is learnt again.
 3. The journal's rows are emptied, and overwritten on disk.
 """
 
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from voicebot import learned
 from voicebot.archive import ArchiveError, recordings
 from voicebot.archive.place import Snapshot
 from voicebot.archive.records import Found, Records
 from voicebot.dialogue.numbers import find_phone
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.words import tokens
+from voicebot.prompts import learned
 
 _FEWEST_DIGITS = 6
 _SHORTEST_NAME = 3  # letters: shorter ones ("de", "le") are words, too

@@ -39,7 +39,7 @@ from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits, Slots
 from voicebot.journal.records import CallbackRequest
 from voicebot.journal.writer import Journal
-from voicebot.learned import Learned
+from voicebot.prompts.learned import Learned
 from voicebot.providers.interfaces import (
     Expectation,
     LanguageModel,

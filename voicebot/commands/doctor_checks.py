@@ -267,10 +267,11 @@ def model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    from voicebot import chains, script_file  # here, as above
+    from voicebot import script_file
     from voicebot.dialogue.script import ScriptError
-    from voicebot.prompts import PromptCache, PromptError, recorded_in
+    from voicebot.prompts.cache import PromptCache, PromptError, recorded_in
     from voicebot.providers import fallback, local_tts
+    from voicebot.speech import chains  # here, as above
 
     try:
         script = script_file.load(settings.script_file)

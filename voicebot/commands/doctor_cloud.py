@@ -20,7 +20,7 @@ from voicebot.providers.prices import Prices
 from voicebot.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from voicebot import clouds
+    from voicebot.speech import clouds
 
 STAGES = {
     Stage.STT: "speech to text",
@@ -41,7 +41,7 @@ Asking = asyncio.Task[Finding]
 
 def speech(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """Who listens, who understands and who speaks."""
-    from voicebot import chains  # here: a missing package must not end the report
+    from voicebot.speech import chains  # here: a missing package must not end the report
 
     orders = {Stage.STT: chains.stt_order(settings), Stage.TTS: chains.tts_order(settings)}
     for stage, order in orders.items():
@@ -66,7 +66,7 @@ def speech(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 def kits(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """The packages of the clouds in use."""
-    from voicebot import chains  # here, as above
+    from voicebot.speech import chains  # here, as above
 
     used = {
         *chains.stt_order(settings), *chains.llm_order(settings), *chains.tts_order(settings),
@@ -83,8 +83,8 @@ def kits(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 def sunsets(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """The models in use that are, or will be, switched off."""
-    from voicebot import chains  # here, as above
     from voicebot.providers import fallback
+    from voicebot.speech import chains  # here, as above
 
     today = fallback.today()
     for (stage, provider), ends in chains.models(settings).items():
@@ -126,7 +126,7 @@ def live(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 async def _made(settings: Settings) -> clouds.Clouds:
-    from voicebot import chains  # here, as above
+    from voicebot.speech import chains  # here, as above
 
     return await asyncio.to_thread(
         chains.clouds, settings, "fr", "", Prices("", date.min, {}), Metrics()
@@ -155,7 +155,7 @@ async def _asked(check: clouds.Check) -> Finding:
 
 def costs(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """Whether it can be told what calls cost."""
-    from voicebot import chains  # here, as above
+    from voicebot.speech import chains  # here, as above
 
     if not chains.models(settings):
         return

@@ -19,10 +19,10 @@ from voicebot import config, models, script_file
 from voicebot.audio.pcm import seconds
 from voicebot.config import Settings
 from voicebot.dialogue.script import Script, ScriptError
-from voicebot.prompts import PromptCache, PromptError, Rendered, recorded_in
+from voicebot.prompts.cache import PromptCache, PromptError, Rendered, recorded_in
+from voicebot.prompts.studio import Studio
 from voicebot.providers import local_tts
 from voicebot.providers.interfaces import ProviderError
-from voicebot.studio import Studio
 from voicebot.telemetry import logs
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.jobs import Voice

@@ -24,11 +24,11 @@ def run(args: argparse.Namespace) -> int:
 
     from voicebot import __version__, config, service
     from voicebot.audio.vad import VadWeightsError
-    from voicebot.control_server import ControlError
+    from voicebot.control.server import ControlError
     from voicebot.dialogue.script import ScriptError
     from voicebot.journal.schema import JournalError
     from voicebot.models import ModelError
-    from voicebot.prompts import PromptError
+    from voicebot.prompts.cache import PromptError
     from voicebot.providers.interfaces import ProviderError
     from voicebot.providers.prices import PriceError
     from voicebot.server import ListenError

@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from voicebot import config
-from voicebot.values import text_of
+from voicebot.settings.values import text_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -54,9 +54,9 @@ SYNTHESIZE = Job("synthesize", "voicebot.providers.kokoro:synthesize", 20.0, 60.
 RENDER = Job("synthesize", SYNTHESIZE.target, 180.0, 1800.0)
 
 #: A prompt made equally loud: 10 ms. It waits with the syntheses of all others, hence patience.
-LEVEL = Job("level", "voicebot.clips:level", 10.0, 120.0)
+LEVEL = Job("level", "voicebot.prompts.clips:level", 10.0, 120.0)
 #: A sound file made into a prompt: some 10 ms; a second where ffmpeg has to help.
-CLIP = Job("clip", "voicebot.clips:make", 30.0, 120.0)
+CLIP = Job("clip", "voicebot.prompts.clips:make", 30.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True)

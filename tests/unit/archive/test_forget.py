@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.archive import MARIE, NOW, PIERRE, House, call_id, voicebot
-from voicebot import learned, script_file
+from voicebot import script_file
 from voicebot.archive import ArchiveError, recordings
 from voicebot.archive.erasure import Number, holding
 from voicebot.archive.place import Snapshot
@@ -24,7 +24,8 @@ from voicebot.commands import forget
 from voicebot.commands.machine import Machine
 from voicebot.journal import CallStarted, Journal
 from voicebot.journal.reader import JournalReader
-from voicebot.prompts import PromptCache
+from voicebot.prompts import learned
+from voicebot.prompts.cache import PromptCache
 from voicebot.telemetry.metrics import Metrics
 
 Capture = pytest.CaptureFixture[str]
@@ -71,7 +72,7 @@ def test_every_trace_goes_and_everybody_else_stays(
 
 
 def learn(house: House, *texts: str, voice: str = "a voice") -> None:
-    """Put them where :mod:`voicebot.learned` keeps what it has learnt, past its own safeguards."""
+    """Put them where :mod:`voicebot.prompts.learned` keeps its own, past its safeguards."""
     shelf = PromptCache(house.cache / learned.FOLDER, voice)
     for text in texts:
         asyncio.run(shelf.add(text, b"\1\0" * 8000))
@@ -80,7 +81,7 @@ def learn(house: House, *texts: str, voice: str = "a voice") -> None:
 def test_a_learnt_sentence_with_the_number_or_the_name_goes_too(
     house: House, capsys: Capture
 ) -> None:
-    """None should exist: :class:`voicebot.learned.Privacy` sees to that. If one does, it goes."""
+    """None should exist (:class:`voicebot.prompts.learned.Privacy`). If one does, it goes."""
     house.live(1)
     harmless = "Vérifiez que le câble est bien enfoncé."
     learn(house, "Je note le zéro six douze trente-quatre cinquante-six soixante-dix-huit.")

@@ -19,7 +19,7 @@ from voicebot.commands import doctor, doctor_checks, doctor_cloud, machine
 from voicebot.commands.doctor_checks import Finding, Mark
 from voicebot.commands.machine import Machine
 from voicebot.config import Settings
-from voicebot.prompts import PromptCache
+from voicebot.prompts.cache import PromptCache
 
 SOON = str(date.today() + timedelta(days=20))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from voicebot.commands import prompts
-from voicebot.prompts import PromptCache, Rendered
+from voicebot.prompts.cache import PromptCache, Rendered
 from voicebot.script_file import load
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from voicebot import chains, config
+from voicebot import config
 from voicebot.providers import prices
 from voicebot.providers.prices import PriceError, Unit
+from voicebot.speech import chains
 
 GOOD = "currency: EUR\ndate: 2026-11-01\nmodels:\n  m: {audio_minute: 0.6}\n"
 

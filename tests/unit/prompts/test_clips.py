@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 import uvloop
 
-from voicebot import clips
 from voicebot.audio.loudness import TARGET, TOLERANCE, integrated
 from voicebot.audio.resample import StreamResampler
-from voicebot.studio import Studio
+from voicebot.prompts import clips
+from voicebot.prompts.studio import Studio
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.pool import WorkerError, WorkerPool
 

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from voicebot.clouds import Clouds
-from voicebot.engines import Engines, PromptVoice
-from voicebot.prompts import PromptCache
+from voicebot.prompts.cache import PromptCache
 from voicebot.providers.interfaces import ProviderError, Stage
+from voicebot.speech.clouds import Clouds
+from voicebot.speech.engines import Engines, PromptVoice
 from voicebot.workers.jobs import LEVEL, Job, Priority
 from voicebot.workers.pool import WorkerPool
 

@@ -12,12 +12,13 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from voicebot import learned, script_file
+from voicebot import script_file
 from voicebot.dialogue.script import Prompt
-from voicebot.learned import CALLS, Learned, Privacy
-from voicebot.prompts import PromptCache
+from voicebot.prompts import learned
+from voicebot.prompts.cache import PromptCache
+from voicebot.prompts.learned import CALLS, Learned, Privacy
+from voicebot.prompts.studio import Studio
 from voicebot.providers.interfaces import ProviderError, Stage
-from voicebot.studio import Studio
 from voicebot.telemetry.metrics import Metrics
 
 SCRIPT = script_file.load()

@@ -1,7 +1,7 @@
 """The chains that the settings ask for, built: gates, counters, fallback.
 
-Only what a chain names is made (:mod:`voicebot.clouds`); without keys the embedded engine is used
-as it is.
+Only what a chain names is made (:mod:`voicebot.speech.clouds`); without keys the embedded engine
+is used as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from datetime import date
 
 import structlog
 
-from voicebot.clouds import Check, Clouds, make
 from voicebot.config import Settings
 from voicebot.providers import deepgram_tts, fallback, openai_realtime, openai_tts, sunset
 from voicebot.providers.deepgram_client import NAME as DEEPGRAM
@@ -41,6 +40,7 @@ from voicebot.providers.openai_tts import NAME as OPENAI
 from voicebot.providers.prices import Prices
 from voicebot.providers.sunset import Sunset
 from voicebot.providers.usage import Meter
+from voicebot.speech.clouds import Check, Clouds, make
 from voicebot.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)

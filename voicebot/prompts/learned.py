@@ -35,9 +35,9 @@ import structlog
 from voicebot.dialogue import sentences
 from voicebot.dialogue.script import Script, blanks_in
 from voicebot.dialogue.words import tokens
-from voicebot.prompts import PromptCache, PromptError, say
+from voicebot.prompts.cache import PromptCache, PromptError, say
+from voicebot.prompts.studio import Studio
 from voicebot.providers.interfaces import ProviderError, TextToSpeech
-from voicebot.studio import Studio
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.pool import WorkerError
 

@@ -27,8 +27,8 @@ import structlog
 import yaml
 
 from voicebot.audio.pcm import SAMPLE_WIDTH, seconds
+from voicebot.prompts.studio import Studio
 from voicebot.providers.interfaces import TextToSpeech
-from voicebot.studio import Studio
 from voicebot.workers.pool import WorkerError
 
 log = structlog.get_logger(__name__)

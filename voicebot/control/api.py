@@ -21,7 +21,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from voicebot.control_server import ControlError, ControlServer
+from voicebot.control.server import ControlError, ControlServer
 from voicebot.telemetry.feed import Subscription
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from voicebot.prompts import PromptCache, PromptError, Rendered, recorded_in
+from voicebot.prompts.cache import PromptCache, PromptError, Rendered, recorded_in
+from voicebot.prompts.studio import Studio
 from voicebot.providers.interfaces import ProviderError, Stage
-from voicebot.studio import Studio
 from voicebot.workers.pool import WorkerError
 
 HELLO, BYE = "Bonjour.", "Au revoir !"
@@ -88,7 +88,7 @@ def test_what_a_studio_returns_is_kept_and_what_was_spoken_before_is_not_spoken_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr("voicebot.prompts.PromptCache._key", old_key(PromptCache._key))
+        before.setattr("voicebot.prompts.cache.PromptCache._key", old_key(PromptCache._key))
         render(PromptCache(tmp_path, "v"), [HELLO])
     cache, voice = PromptCache(tmp_path, "v"), Voice()
     assert cache.load([HELLO, BYE]) == [HELLO, BYE]

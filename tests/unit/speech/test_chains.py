@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from voicebot import chains, clouds, script_file
+from voicebot import script_file
 from voicebot.config import Settings, SettingsError, load
 from voicebot.providers.interfaces import Stage
+from voicebot.speech import chains, clouds
 
 DEEPGRAM = {"deepgram_api_key": "d"}
 OPENAI = {"openai_api_key": "o"}
@@ -125,7 +126,8 @@ def test_the_rules_come_last(tmp_path: Any) -> None:
 
 def test_without_keys_no_kit_is_in_memory() -> None:
     program = (
-        "import sys, voicebot.service; from voicebot import chains, config;"
+        "import sys, voicebot.service;"
+        "from voicebot import config; from voicebot.speech import chains;"
         "from voicebot.providers import prices; from voicebot.telemetry.metrics import Metrics;"
         "chains.clouds(config.Settings(), 'fr', 'Oui.', prices.load(), Metrics());"
         "print(sorted({'deepgram', 'openai', 'httpx', 'httpx2', 'aiohttp', 'pydantic', 'groq',"

@@ -14,8 +14,9 @@ from uuid import UUID
 
 import pytest
 
-from voicebot import control, control_server
-from voicebot.control import ControlApp, ControlError, ControlServer
+from voicebot.control import api
+from voicebot.control import server as web
+from voicebot.control.api import ControlApp, ControlError, ControlServer
 from voicebot.telemetry.feed import CallFeed, Subscription
 from voicebot.telemetry.metrics import Metrics
 
@@ -222,7 +223,7 @@ def test_stopping_ends_open_streams() -> None:
 
 
 def test_streams_are_bounded_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "MOST_WATCHERS", 1)
+    monkeypatch.setattr(api, "MOST_WATCHERS", 1)
     service = Service()
     with serving(service) as port:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
@@ -274,7 +275,7 @@ def test_a_client_that_says_nothing_is_dropped_at_stop_and_hinders_nobody() -> N
 
 
 def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_server, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(web, "MOST_CONNECTIONS", 1)
     with serving(Service()) as port, closing(socket.socket()) as idle:
         idle.connect(("127.0.0.1", port))
         with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
@@ -286,7 +287,7 @@ def test_a_taken_port_is_named_with_its_holder() -> None:
         port = holder.getsockname()[1]
         with pytest.raises(ControlError, match=rf"CONTROL_PORT={port}: .*\(pid \d+\) holds"):
             ControlServer("127.0.0.1", port, ControlApp(Service(), Metrics().registry))
-    assert control_server.port_holder(port) is None
+    assert web.port_holder(port) is None
 
 
 def test_an_address_of_another_machine_is_refused_in_words() -> None:

@@ -2,8 +2,8 @@
 
 The embedded engine is there unless ``EMBEDDED_ENGINE`` is false: models checked, one worker process
 a core, Whisper and Kokoro loaded in each of them before the first call. With keys, clouds are put
-before it (:mod:`voicebot.chains`), and the fixed sentences are rendered in the voice that speaks
-first. The workers are there in any case: they do more than speech.
+before it (:mod:`voicebot.speech.chains`), and the fixed sentences are rendered in the voice that
+speaks first. The workers are there in any case: they do more than speech.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import structlog
 
-from voicebot import chains, models
+from voicebot import models
 from voicebot.audio.vad import SileroVad, SileroWeights
-from voicebot.clouds import Clouds
 from voicebot.config import Settings
 from voicebot.dialogue.script import Script
-from voicebot.learned import Learned, Privacy
-from voicebot.prompts import PromptCache, recorded_in
+from voicebot.prompts.cache import PromptCache, recorded_in
+from voicebot.prompts.learned import Learned, Privacy
+from voicebot.prompts.studio import Studio
 from voicebot.providers import local_stt, local_tts
 from voicebot.providers.interfaces import (
     LanguageModel,
@@ -33,7 +33,8 @@ from voicebot.providers.interfaces import (
     TextToSpeech,
 )
 from voicebot.providers.prices import Prices
-from voicebot.studio import Studio
+from voicebot.speech import chains
+from voicebot.speech.clouds import Clouds
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.jobs import Call
 from voicebot.workers.layout import CoreLayout, layout

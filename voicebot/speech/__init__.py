@@ -1,0 +1,1 @@
+"""Speech and understanding for all calls: the chains that the settings ask for, built and run."""
