@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,8 @@ from voicebot import config
 from voicebot.commands import doctor_cloud
 from voicebot.commands.doctor_checks import Mark
 from voicebot.commands.machine import Machine
-from voicebot.emulator.faults import Fault, Kind, Service
+from voicebot.emulator.engines import KnownClips
+from voicebot.emulator.faults import Fault, Kind, Moment, Service
 
 ASKED = {
     "speech to text: deepgram", "text to speech: deepgram", "language model: groq",
@@ -79,8 +81,57 @@ def test_the_command_with_right_keys_says_that_all_of_them_work(tmp_path: Path) 
         lines = out.decode().splitlines()
         assert {who for who in ASKED for line in lines if f"✓ {who} works, " in line} == ASKED
         assert not [line for line in lines if "does not work" in line]
+        [heard] = [line for line in lines if "speech to text: deepgram works" in line]
+        assert 's from a pause to the words: it heard "Bonjour, ma box ne marche plus."' in heard
 
     play(story)
+
+
+@pytest.mark.parametrize("model", ["nova-3", "flux-general-multi"])
+@pytest.mark.parametrize(
+    ("kind", "moment", "says"),
+    [
+        (Kind.HANG, Moment.STREAM, "deepgram sent no words in 0.8 s"),
+        (Kind.DROP, Moment.STREAM, "deepgram "),
+        (Kind.SLOW, Moment.STREAM, "deepgram sent no words in 0.8 s"),
+        (Kind.EMPTY, Moment.STREAM, "deepgram sent no words in 0.8 s"),
+    ],
+)
+def test_a_recogniser_that_connects_and_does_not_listen_is_found(
+    model: str, kind: Kind, moment: Moment, says: str
+) -> None:
+    async def story(emulator: Emulator) -> None:
+        await emulator.inject(Fault(Service.LISTEN, kind, moment=moment))
+        told = await asked(emulator, DEEPGRAM_MODEL=model)
+        assert wrong(told) == {"speech to text: deepgram"}
+        assert f"does not work: {says}" in told["speech to text: deepgram"]
+
+    play(story)
+
+
+def test_a_recogniser_that_understands_nothing_is_found() -> None:
+    async def story(emulator: Emulator) -> None:
+        emulator.recogniser = KnownClips({})
+        told = await asked(emulator)
+        assert wrong(told) == {"speech to text: deepgram"}
+        assert "no words in a recorded sentence" in told["speech to text: deepgram"]
+
+    play(story)
+
+
+@pytest.mark.parametrize("path", [None, "", "/nowhere"])
+def test_the_command_without_a_path_says_so_and_goes_on(tmp_path: Path, path: str | None) -> None:
+    env = {"VOICEBOT_ENV_FILE": "/dev/null", "CACHE_DIR": str(tmp_path), "CONTROL_PORT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "voicebot", "doctor"],
+        cwd=REPOSITORY, env={**env, **({} if path is None else {"PATH": path})},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.returncode == 1
+    assert ("PATH is empty or not set" in done.stdout) == (not path)
+    assert ("ffmpeg is missing" in done.stdout) == bool(path)
+    assert "script SAV" in done.stdout, "the rest is looked at"
 
 
 @pytest.mark.parametrize("key", OF)
@@ -103,7 +154,8 @@ def test_a_cloud_that_does_not_answer_is_named_and_the_others_work(
 ) -> None:
     async def story(emulator: Emulator) -> None:
         await emulator.inject(Fault(service, kind))
-        told = await asked(emulator)
+        # Those that listen are spoken to, which takes as long as it takes: two seconds.
+        told = await asked(emulator, API_TIMEOUT="4" if kind is Kind.HANG else "1")
         broken = SERVED_BY[service]
         if kind is Kind.REFUSE:  # the port is the vendor's
             broken = next(all_of for all_of in OF.values() if broken & all_of)

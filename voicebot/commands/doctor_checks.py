@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -83,6 +84,17 @@ def python(settings: Settings, machine: Machine) -> Iterator[Finding]:
         )
 
 
+def search_path(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    path = machine.search_path()
+    if path.strip():
+        yield good(f"PATH is {path}")
+    else:
+        yield fault(
+            "PATH is empty or not set: no program is found, ffmpeg and espeak-ng included",
+            "set PATH=/usr/local/bin:/usr/bin:/bin where the service is started",
+        )
+
+
 def modules(settings: Settings, machine: Machine) -> Iterator[Finding]:
     kinds: dict[str, Sequence[str]] = {"the service": SERVICE_MODULES}
     if settings.embedded_engine:
@@ -91,9 +103,13 @@ def modules(settings: Settings, machine: Machine) -> Iterator[Finding]:
         faults = []
         for name in names:
             try:
-                machine.import_module(name)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # pydub warns without ffmpeg: see below
+                    machine.import_module(name)
             except ImportError as error:  # not only absent: a library it needs may be
                 faults.append(f"{name} ({error})")
+            except Exception as error:  # pydub's, for one, without a PATH: KeyError
+                faults.append(f"{name} ({type(error).__name__}: {error})")
         if faults:
             yield fault(
                 f"packages of {what}: {', '.join(faults)}",
@@ -107,6 +123,8 @@ def programs(settings: Settings, machine: Machine) -> Iterator[Finding]:
     for program, purpose in PROGRAMS.items():
         if program == "espeak-ng" and not settings.embedded_engine:
             continue
+        if not machine.search_path().strip():
+            return  # the fault is named above
         path = machine.find_program(program)
         if path:
             yield good(f"{program} ({path})")
@@ -352,6 +370,7 @@ def _running_service(settings: Settings, machine: Machine) -> int | None:
 
 CHECKS: tuple[Check, ...] = (
     python,
+    search_path,
     modules,
     programs,
     cores,

@@ -1,21 +1,24 @@
 """What ``voicebot doctor`` looks at when clouds listen or speak: keys, packages, models' last days.
 
-``--live`` goes further and sends each of them one cheap request, as the service does when it
-starts. Kits are only imported for that.
+``--live`` goes further and sends each of them one cheap request. Those that listen are spoken to: a
+recorded sentence, at the speed of speech, as a call does it. Kits are only imported for that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import wave
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voicebot.audio.pcm import FRAME_BYTES, FRAME_SECONDS, SILENCE_FRAME
 from voicebot.commands.doctor_checks import Check, Finding, fault, good, warning
 from voicebot.commands.machine import Machine
 from voicebot.config import Settings
 from voicebot.providers import prices
-from voicebot.providers.interfaces import ProviderError, Stage
+from voicebot.providers.interfaces import ProviderError, SpeechToText, Stage, Transcript
 from voicebot.providers.prices import Prices
 from voicebot.telemetry.metrics import Metrics
 
@@ -35,6 +38,10 @@ KIT_MODULES = {
     "openai_realtime": ("openai", "websockets"),
 }
 LIVE_SECONDS = 30.0
+SENTENCE = Path(__file__).parents[1] / "data" / "clips" / "bonjour-ma-box-ne-marche-plus.wav"
+"""What is said to those that listen: two seconds of telephone French."""
+HANGOVER_FRAMES = 8
+"""Of silence after it, before words are asked for: what a pause takes to be noticed."""
 
 Asking = asyncio.Task[Finding]
 
@@ -115,7 +122,7 @@ def live(settings: Settings, machine: Machine) -> Iterator[Finding]:
             return
         if not made.checks:
             yield good("no cloud is in use, so none was asked")
-        asking = {runner.get_loop().create_task(_asked(check)) for check in made.checks}
+        asking = {runner.get_loop().create_task(_asked(check, made)) for check in made.checks}
         try:
             while asking:
                 answered, asking = runner.run(_next(asking))
@@ -138,19 +145,55 @@ async def _next(asking: set[Asking]) -> tuple[set[Asking], set[Asking]]:
     return await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _asked(check: clouds.Check) -> Finding:
+async def _asked(check: clouds.Check, made: clouds.Clouds) -> Finding:
     loop = asyncio.get_running_loop()
     began = loop.time()
     text = f"{STAGES[check.stage]}: {check.provider}"
     remedy = f"mend it, or take {check.provider} out of {check.stage.name}_CHAIN"
     try:
         async with asyncio.timeout(LIVE_SECONDS):
+            if check.stage is Stage.STT:
+                return await _spoken_to(made.ears[check.provider], text, remedy)
             await check.try_it()
     except ProviderError as error:
         return fault(f"{text} does not work: {error}", remedy)
     except TimeoutError:
         return fault(f"{text} did not answer in {LIVE_SECONDS:g} s", remedy)
     return good(f"{text} works, {loop.time() - began:.1f} s for one request")
+
+
+async def _spoken_to(ears: SpeechToText, text: str, remedy: str) -> Finding:
+    """Say :data:`SENTENCE` to *ears*, and see what they make of it. Raises ProviderError."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[Transcript] = loop.create_future()
+
+    def on_transcript(transcript: Transcript) -> None:
+        if not (told.done() or transcript.early):
+            told.set_result(transcript)
+
+    def on_error(error: ProviderError) -> None:
+        if not told.done():
+            told.set_exception(error)
+
+    with wave.open(str(SENTENCE), "rb") as clip:
+        pcm = clip.readframes(clip.getnframes()) + HANGOVER_FRAMES * SILENCE_FRAME
+    stream = ears.open("doctor", on_transcript, on_error)
+    try:
+        stream.speech_started()
+        for at in range(0, len(pcm), FRAME_BYTES):
+            if told.done():
+                break
+            stream.push(pcm[at : at + FRAME_BYTES])
+            await asyncio.sleep(FRAME_SECONDS)
+        stream.speech_paused(1)
+        paused = loop.time()
+        heard = (await told).text.strip()
+    finally:
+        await stream.close()
+    if not heard:
+        return fault(f"{text} does not work: it found no words in a recorded sentence", remedy)
+    took = loop.time() - paused
+    return good(f'{text} works, {took:.1f} s from a pause to the words: it heard "{heard}"')
 
 
 def costs(settings: Settings, machine: Machine) -> Iterator[Finding]:

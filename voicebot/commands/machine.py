@@ -112,6 +112,7 @@ class Machine:
 
     python: tuple[int, ...] = tuple(sys.version_info[:3])
     import_module: Callable[[str], Any] = importlib.import_module
+    search_path: Callable[[], str] = lambda: os.environ.get("PATH", "")
     find_program: Callable[[str], str | None] = shutil.which
     cores: Callable[[], set[int]] = lambda: os.sched_getaffinity(0)
     memory_available: Callable[[], int | None] = _memory_available

@@ -45,6 +45,7 @@ def healthy(**changes: Any) -> Machine:
     facts: dict[str, Any] = {
         "python": (3, 11, 2),
         "import_module": lambda name: None,
+        "search_path": lambda: "/usr/bin:/bin",
         "find_program": lambda name: f"/usr/bin/{name}",
         "cores": lambda: {0, 1, 2, 3},
         "memory_available": lambda: 8_000_000_000,
