@@ -14,6 +14,8 @@ NAME ?=
 # SPEECH=cloud for `make demo`: over the kits of the clouds, which are emulated
 SPEECH ?= local
 ARGS ?=
+# The distribution of the host: make test-appliance RELEASE=trixie (or jammy, noble)
+RELEASE ?= bookworm
 # Whose hosts: make deploy INVENTORY=…
 INVENTORY ?= ansible/inventory/production
 PLAYBOOK = test -d $(INVENTORY) || { echo "there is no $(INVENTORY): copy ansible/inventory/example there, \
@@ -97,7 +99,7 @@ test-appliance: ## a fresh host in a machine of its own, set up by Ansible (need
 	@scripts/setup appliance
 	@scripts/get-asterisk
 	@scripts/bundle
-	@$(BIN)/pytest tests/appliance $(ARGS)
+	@RELEASE=$(RELEASE) $(BIN)/pytest tests/appliance $(ARGS)
 
 test-fast: ## the tests that need neither models nor Asterisk nor a running service
 	@scripts/setup lint

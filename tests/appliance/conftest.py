@@ -1,6 +1,7 @@
 """One fresh host for all tests here, in the order of the files: each begins where the last ended.
 
-The host is thrown away at the end; what Ansible printed is in ``var/appliance/playbooks.log``.
+RELEASE says which: bookworm, trixie, jammy or noble. The host is thrown away at the end; what
+Ansible printed is in ``var/appliance/playbooks.log``.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Appliance:
 def host() -> Iterator[FreshHost]:
     HOME.mkdir(parents=True, exist_ok=True)
     (HOME / "playbooks.log").write_text("")
-    with FreshHost() as machine:
+    with FreshHost(release=os.environ.get("RELEASE", "bookworm")) as machine:
         yield machine
 
 

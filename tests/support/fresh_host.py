@@ -1,11 +1,11 @@
-"""A fresh Debian 12 host with a real systemd, at native speed, in about a second.
+"""A fresh host with a real systemd, at native speed, in about a second.
 
-systemd-nspawn boots a root made by mmdebstrap from the mirror that this machine's own apt uses.
-The host has its own network namespace (slirp4netns is its uplink, so that nothing of this
-machine's network changes), its own control groups (limits of units hold), a disk that is thrown
-away, and Docker can run in it. ``systemctl reboot`` reboots it. A second namespace, joined to it
-by a cable, is the outside: the operator's desk, the trunk, a technician, a stranger, each with an
-address of its own.
+systemd-nspawn boots the root of a release (:mod:`tests.support.host_root`), Debian 12 if nothing
+else is said. The host has its own network namespace (slirp4netns is its uplink, so that nothing of
+this machine's network changes), its own control groups (limits of units hold), a disk that is
+thrown away, and Docker can run in it. ``systemctl reboot`` reboots it. A second namespace, joined
+to it by a cable, is the outside: the operator's desk, the trunk, a technician, a stranger, each
+with an address of its own.
 
 What is not as on a real machine: the kernel is this one's, so kernel and vm sysctls, the clock
 and real-time priority cannot be set from inside.
@@ -20,7 +20,6 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +29,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
+
+from tests.support import host_root
+from tests.support.host_root import RELEASES, HostError, run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOME = REPOSITORY / "var" / "appliance"
@@ -55,89 +57,21 @@ Type=oneshot
 ExecStart=-/bin/sh -c 'cd /sys/fs/cgroup; for c in {" ".join(_CONTROLLERS)}; \
     do mount -o remount,bind,rw $$c; done'
 """
-_PACKAGES = (
-    "systemd,systemd-sysv,dbus,udev,openssh-server,python3,sudo,ca-certificates,iproute2,netbase,"
-    "procps,ifupdown,openssh-sftp-server"
-)
-
-
-class HostError(Exception):
-    """The host could not be made or did not boot, or a command on it failed."""
-
-
-def _run(*command: str | Path, check: bool = True, **options: object) -> str:
-    done = subprocess.run(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        **options,  # type: ignore[call-overload]
-    )
-    if check and done.returncode:
-        raise HostError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}")
-    return done.stdout
-
-
-def sources() -> str:
-    """This machine's own Debian 12 sources, for the host to install from."""
-    listed = _run(
-        "apt-get",
-        "indextargets",
-        "--format",
-        "$(REPO_URI) $(RELEASE) $(COMPONENT)",
-        "Created-By: Packages",
-    )
-    lines = {
-        f"deb {uri} {suite} {component}"
-        for uri, suite, component in (line.split() for line in listed.splitlines())
-        if re.search(r"/debian(-security)?/?$", uri) and suite.startswith("bookworm")
-    }
-    if not lines:
-        raise HostError("apt on this machine has no source for Debian 12 (bookworm)")
-    return "\n".join(sorted(lines)) + "\n"
-
-
-def build_root(root: Path, key: Path) -> None:
-    """Make the root that every host starts from; about 40 s, once."""
-    certificates = sorted(Path("/usr/local/share/ca-certificates").glob("*.crt"))
-    part = root.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    hooks = [
-        'echo fresh >"$1/etc/hostname"',
-        'printf "127.0.0.1 localhost fresh\\n" >"$1/etc/hosts"',
-        'mkdir -p -m 700 "$1/root/.ssh"',
-        f'cp {key}.pub "$1/root/.ssh/authorized_keys"',
-        *(f'cp {c} "$1/usr/local/share/ca-certificates/"' for c in certificates),
-        'chroot "$1" update-ca-certificates >/dev/null',
-        # A machine id of its own at the first boot.
-        'rm -f "$1/etc/machine-id" && : >"$1/etc/machine-id"',
-    ]
-    _run(
-        "mmdebstrap",
-        "--variant=minbase",
-        f"--include={_PACKAGES}",
-        "--aptopt=Acquire::Languages none",
-        "--dpkgopt=path-exclude=/usr/share/man/*",
-        "--dpkgopt=path-exclude=/usr/share/doc/*",
-        *(f"--customize-hook={hook}" for hook in hooks),
-        "bookworm",
-        part,
-        "-",
-        input=sources(),
-    )
-    part.rename(root)
 
 
 class FreshHost:
     """Context manager: the host is up inside, gone without a trace after.
 
-    Raises HostError. *persistent* files are kept in ``var/appliance`` between runs: the root,
-    the downloaded packages, the key.
+    *release* is the suite of its distribution, one of ``RELEASES``. Raises HostError. What is kept
+    in ``var/appliance`` between runs: the root, the downloaded packages, the key.
     """
 
-    def __init__(self, name: str = "vba-host") -> None:
+    def __init__(self, name: str = "vba-host", release: str = "bookworm") -> None:
+        if release not in RELEASES:
+            raise HostError(f"RELEASE={release} is none of {', '.join(RELEASES)}")
         self.name = name
+        self.release = RELEASES[release]
+        self.archives = HOME / f"archives-{release}"
         self.outside = f"{name}-out"
         self.directory = HOME / name
         self.key = HOME / "id_ed25519"
@@ -175,7 +109,7 @@ class FreshHost:
 
     def ssh(self, command: str, *, check: bool = True, timeout: float = 120.0) -> str:
         """What *command* prints on the host. Raises HostError when it fails."""
-        return _run(*self.in_outside(*self.ssh_command(), command), check=check, timeout=timeout)
+        return run(*self.in_outside(*self.ssh_command(), command), check=check, timeout=timeout)
 
     def ssh_command(self, *options: str) -> list[str]:
         """How the operator reaches the host."""
@@ -225,12 +159,12 @@ class FreshHost:
 
     def disconnect(self) -> None:
         """Take the uplink away: the host reaches nobody but the outside network."""
-        _run("ip", "-n", self.name, "link", "set", "tap0", "down")
+        run("ip", "-n", self.name, "link", "set", "tap0", "down")
 
     def reconnect(self) -> None:
         """Give the uplink back."""
-        _run("ip", "-n", self.name, "link", "set", "tap0", "up")
-        _run("ip", "-n", self.name, "route", "replace", "default", "via", "10.0.2.2")
+        run("ip", "-n", self.name, "link", "set", "tap0", "up")
+        run("ip", "-n", self.name, "route", "replace", "default", "via", "10.0.2.2")
 
     # -- life
 
@@ -248,10 +182,10 @@ class FreshHost:
         HOME.mkdir(parents=True, exist_ok=True)
         self.stop()
         if not self.key.exists():
-            _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
-        root = HOME / "root"
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
+        root = HOME / f"root-{self.release.suite}"
         if not root.exists():
-            build_root(root, self.key)
+            host_root.build(self.release, root, self.key)
         self._make_disk(root)
         self._make_networks()
         self._make_cgroups()
@@ -276,7 +210,7 @@ class FreshHost:
         self._end_leftovers()
         for namespace in (self.outside, self.name):
             if Path(f"/run/netns/{namespace}").exists():
-                _run("ip", "netns", "del", namespace)
+                run("ip", "netns", "del", namespace)
         if self._slirp is not None:
             self._slirp.terminate()
             self._slirp.wait(5)
@@ -290,7 +224,7 @@ class FreshHost:
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted(mounts, key=len, reverse=True):
             if mount.startswith(f"{self.directory}/"):
-                _run("umount", "-l", mount)
+                run("umount", "-l", mount)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # -- parts
@@ -298,10 +232,10 @@ class FreshHost:
     def _make_disk(self, root: Path) -> None:
         for name in ("root", "upper", "work", "docker"):
             (self.directory / name).mkdir(parents=True)
-        (HOME / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+        (self.archives / "partial").mkdir(parents=True, exist_ok=True)
         merged = self.directory / "root"
         layers = f"lowerdir={root},upperdir={self.directory}/upper,workdir={self.directory}/work"
-        _run("mount", "-t", "overlay", "overlay", "-o", layers, merged)
+        run("mount", "-t", "overlay", "overlay", "-o", layers, merged)
         resolver = merged / "etc/resolv.conf"
         resolver.unlink(missing_ok=True)
         resolver.write_text(Path("/etc/resolv.conf").read_text())
@@ -316,8 +250,8 @@ class FreshHost:
 
     def _make_networks(self) -> None:
         for namespace in (self.name, self.outside):
-            _run("ip", "netns", "add", namespace)
-            _run("ip", "-n", namespace, "link", "set", "lo", "up")
+            run("ip", "netns", "add", namespace)
+            run("ip", "-n", namespace, "link", "set", "lo", "up")
         self._slirp = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "slirp4netns", "--configure", "--mtu=1400",
              "--disable-host-loopback", "--netns-type=path", f"/run/netns/{self.name}", "tap0"],
@@ -325,18 +259,18 @@ class FreshHost:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         for _ in range(100):
-            if "inet" in _run("ip", "-n", self.name, "-4", "addr", "show", "tap0", check=False):
+            if "inet" in run("ip", "-n", self.name, "-4", "addr", "show", "tap0", check=False):
                 break
             time.sleep(0.05)
         else:
             raise HostError("slirp4netns gave the host no uplink within 5 s")
-        _run("ip", "link", "add", "lan0", "netns", self.name, "type", "veth",
+        run("ip", "link", "add", "lan0", "netns", self.name, "type", "veth",
              "peer", "name", "cable0", "netns", self.outside)  # fmt: skip
-        _run("ip", "-n", self.name, "addr", "add", f"{HOST}/24", "dev", "lan0")
+        run("ip", "-n", self.name, "addr", "add", f"{HOST}/24", "dev", "lan0")
         for address in OUTSIDE:
-            _run("ip", "-n", self.outside, "addr", "add", f"{address}/24", "dev", "cable0")
-        _run("ip", "-n", self.name, "link", "set", "lan0", "up")
-        _run("ip", "-n", self.outside, "link", "set", "cable0", "up")
+            run("ip", "-n", self.outside, "addr", "add", f"{address}/24", "dev", "cable0")
+        run("ip", "-n", self.name, "link", "set", "lan0", "up")
+        run("ip", "-n", self.outside, "link", "set", "cable0", "up")
 
     def _own_cgroups(self) -> list[Path]:
         """The groups of this host, one in each hierarchy of this machine."""
@@ -367,8 +301,9 @@ class FreshHost:
             "--capability=all", "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE",
             "--system-call-filter=add_key keyctl bpf",
             f"--bind={self.directory}/docker:/var/lib/docker",
-            f"--bind={HOME}/archives:/var/cache/apt/archives",
+            f"--bind={self.archives}:/var/cache/apt/archives",
             "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe",
+            *self.release.arguments,
         ]  # fmt: skip
         while not self._stopping:
             with (self.directory / "console.log").open("ab") as console:
@@ -387,7 +322,7 @@ class FreshHost:
         """The host's process 1, as this machine numbers it."""
         if self._nspawn is None or self._nspawn.poll() is not None:
             return None
-        children = _run("pgrep", "-P", str(self._nspawn.pid), check=False).split()
+        children = run("pgrep", "-P", str(self._nspawn.pid), check=False).split()
         return int(children[0]) if children else None
 
     def _wait_booted(self) -> None:
@@ -399,13 +334,13 @@ class FreshHost:
                 time.sleep(0.1)
                 continue
             inside = ("nsenter", "-t", str(leader), "-a")
-            state = _run(*inside, "systemctl", "is-system-running", check=False).strip()
+            state = run(*inside, "systemctl", "is-system-running", check=False).strip()
             if state in ("running", "degraded"):
                 # nspawn mounts the v1 controllers read-only: limits would silently not hold.
                 for name in _CONTROLLERS:
-                    _run("nsenter", "-t", str(leader), "-m", "mount", "-o", "remount,bind,rw",
+                    run("nsenter", "-t", str(leader), "-m", "mount", "-o", "remount,bind,rw",
                          f"/sys/fs/cgroup/{name}", check=False)  # fmt: skip
-                _run(*inside, "systemctl", "daemon-reexec")
+                run(*inside, "systemctl", "daemon-reexec")
                 if self.ssh("true", check=False) == "":
                     return
             time.sleep(0.1)
@@ -429,4 +364,4 @@ def ansible_command(host: FreshHost, *arguments: str) -> list[str]:
 def ansible(host: FreshHost, *arguments: str, check: bool = True, timeout: float = 1200.0) -> str:
     """Run ansible-playbook at the operator's desk; what it printed."""
     command = ansible_command(host, *arguments)
-    return _run(*command, check=check, timeout=timeout, cwd=ANSIBLE)
+    return run(*command, check=check, timeout=timeout, cwd=ANSIBLE)
