@@ -1,12 +1,14 @@
 """An operator's exchange on the outside network: a real Asterisk that wants a registration.
 
 It runs with this repository's files, as they are a sound Asterisk; the lines are its own. Whoever
-calls a number there is passed on to the subscriber, where its registration says.
+calls a number there is passed on to the subscriber, where its registration says. With a
+certificate it speaks to the subscriber by TLS, with SRTP, and not otherwise.
 """
 
 from __future__ import annotations
 
 from tests.support.asterisk import AsteriskInstance
+from tests.support.certificates import Pair
 from tests.support.fresh_host import PROVIDER, TRUNK
 
 USERNAME = "0912345678"
@@ -18,6 +20,7 @@ LINES = f"""
 context = nowhere
 auth = {USERNAME}
 aors = {USERNAME}
+%s
 [{USERNAME}](phone-auth)
 username = {USERNAME}
 password = {PASSWORD}
@@ -37,17 +40,30 @@ exten => _X.,1,Dial(PJSIP/{USERNAME})
 
 
 class Provider(AsteriskInstance):
-    """Context manager, to be entered in the outside network. Raises AsteriskError."""
+    """Context manager, to be entered in the outside network. Raises AsteriskError.
 
-    def __init__(self) -> None:
-        super().__init__(LINES)
+    *pair* is its certificate, if it has one; *trusts* says who vouches for the subscriber's.
+    """
+
+    def __init__(self, pair: Pair | None = None, trusts: str = "") -> None:
+        encrypted = "transport = transport-tls\nmedia_encryption = sdes" if pair else ""
+        super().__init__(LINES % encrypted)
+        self._pair, self._trusts = pair, trusts
 
     def _render(self) -> None:
         super()._render()
         site = self._directory / "etc" / "voicebot.d"
-        (site / "transport.conf").write_text(
-            f"[transport-udp]\ntype = transport\nprotocol = udp\nbind = {PROVIDER}:{PORT}\n"
-        )
+        transport = f"[transport-udp]\ntype = transport\nprotocol = udp\nbind = {PROVIDER}:{PORT}\n"
+        if self._pair:
+            (site / "tls.crt").write_text(self._pair.certificate)
+            (site / "tls.key").write_text(self._pair.key)
+            (site / "tls-ca.crt").write_text(self._trusts)
+            transport += (
+                f"[transport-tls]\ntype = transport\nprotocol = tls\nbind = {PROVIDER}:{PORT + 1}\n"
+                f"cert_file = {site}/tls.crt\npriv_key_file = {site}/tls.key\n"
+                f"ca_list_file = {site}/tls-ca.crt\nverify_server = yes\nmethod = tlsv1_2\n"
+            )
+        (site / "transport.conf").write_text(transport)
         (site / "extensions.conf").write_text(NUMBERS)
 
     def registered(self) -> str:

@@ -18,6 +18,7 @@ import pytest
 
 from tests.appliance import outside, provider
 from tests.appliance.conftest import Appliance
+from tests.appliance.outside import wait_for
 from tests.appliance.site import HELPED, TRANSFERRED, VARIABLES
 from tests.support.fresh_host import HOST, PROVIDER, STRANGER, TECHNICIAN, TRUNK, FreshHost
 from tests.support.rtp import AUDIBLE
@@ -26,14 +27,6 @@ from tests.support.waiting import until
 from voicebot.simulator.lines import Line
 
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
-
-
-def wait_for(host: FreshHost, command: str, within: float, what: str, log: str) -> None:
-    """Until *command* succeeds on the host; *log* shows why it does not."""
-    deadline = time.monotonic() + within
-    while host.ssh(f"{command} >/dev/null 2>&1 && echo yes", check=False).strip() != "yes":
-        assert time.monotonic() < deadline, f"not within {within:g} s: {what}\n{host.ssh(log)}"
-        time.sleep(1)
 
 
 # -- before anything is installed
@@ -59,7 +52,8 @@ def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) 
             voicebot_speech="cloud",
             voicebot_settings={"MAX_CONCURENT_CALLS": 5},
             voicebot_api_keys={},
-            asterisk_trunks=[{"name": "operator", "addresses": ["sip.example.org"]}],
+            asterisk_trunks=[{"name": "operator", "addresses": ["sip.example.org"], "tls": True}],
+            asterisk_tls_key="/etc/ssl/private/host.key",
             host_least_memory_mb=9_000_000,
             host_least_disk_mb=900_000_000,
         )
@@ -72,6 +66,8 @@ def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) 
         "did you mean MAX_CONCURRENT_CALLS?",
         "voicebot_api_keys: is called voicebot_secrets now",
         "'sip.example.org' is no address",
+        "asterisk_trunks (operator): tls needs asterisk_tls_certificate",
+        "asterisk_tls_key is given, and asterisk_tls_certificate is not",
         "asterisk_technicians: 600@office: there is no trunk 'office'",
         "host_least_memory_mb asks for",
         "host_least_disk_mb asks for",

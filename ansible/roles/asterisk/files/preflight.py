@@ -42,14 +42,19 @@ for trunk in site["trunks"]:
             f"{where}: registration: the password is shorter than 12 characters; Asterisk's image "
             "refuses that"
         )
-    if trunk.get("tls") and not (site["certificate"] and site["key"]):
+    if trunk.get("tls") and not site["certificate"]:
         print(f"{where}: tls needs asterisk_tls_certificate and asterisk_tls_key")
+    asked = re.search(r";transport=(\w+)", trunk.get("contact") or "")
+    if trunk.get("tls") and asked and asked[1] != "tls":
+        print(f"{where}: tls, but contact says transport={asked[1]}: leave one of them away")
 for phone in site["phones"]:
     where = f"asterisk_phones ({phone['name']})"
     if not name.fullmatch(phone["name"]):
         print(f"{where}: a name is a letter, then letters, digits, - and _")
     if len(phone["password"]) < 12:
         print(f"{where}: the password is empty or shorter than 12 characters")
+    if phone.get("tls") and not site["certificate"]:
+        print(f"{where}: tls needs asterisk_tls_certificate and asterisk_tls_key")
 for technician in site["technicians"]:
     number, _, trunk = technician.partition("@")
     if trunk:
@@ -88,8 +93,9 @@ if state in ("inactive", "failed", ""):
     for variable, port, kind in (
         ("asterisk_sip_port", site["sip_port"], socket.SOCK_DGRAM),
         ("asterisk_metrics_port", site["metrics_port"], socket.SOCK_STREAM),
+        ("asterisk_tls_port", site["tls_port"], socket.SOCK_STREAM),
     ):
-        if held(port, kind):
+        if port and held(port, kind):
             option = "-lnup" if kind == socket.SOCK_DGRAM else "-lntp"
             print(
                 f"{variable}: port {port} is taken on this host by another program "
