@@ -71,12 +71,17 @@ class RemoteProtocolError(ProtocolError):
 class Role(Enum):
     """Which end of the connection this object is."""
 
+    # By identity, as for the enumerations below: Enum's own is Python, and runs for each frame.
+    __hash__ = object.__hash__
+
     ASTERISK = "asterisk"  # the TCP client
     SERVER = "server"
 
 
 class State(Enum):
     """See the drawing at the top of the module."""
+
+    __hash__ = object.__hash__
 
     AWAITING_UUID = "awaiting uuid"
     OPEN = "open"
@@ -144,6 +149,8 @@ Event = CallIdentified | AudioReceived | DigitReceived | HangupReceived | Anomal
 
 
 class _Say(Enum):
+    __hash__ = object.__hash__
+
     UUID = "the call's identity"
     DIGIT = "a digit"
     AUDIO = "audio"
@@ -260,6 +267,8 @@ class AudioSocketProtocol:
                 if frame is None:
                     break
                 self._read(frame, events)
+                if not self._reader.pending:
+                    break
         except RemoteProtocolError as error:
             self._state = State.FAULTED
             error.events = events
