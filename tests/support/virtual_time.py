@@ -69,6 +69,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Whether something is under way that no socket and no timer tells of."""
         return False
 
+    async def shutdown_default_executor(self, *_limit: Any, **_limits: Any) -> None:
+        """For as long as it takes: later Pythons give the threads a time limit, and this clock
+        would jump there."""
+        await super().shutdown_default_executor()
+
 
 class _SocketsLoop(VirtualTimeLoop):
     """The clock also stands while a thread or a process of the loop's works."""
@@ -76,10 +81,12 @@ class _SocketsLoop(VirtualTimeLoop):
     def __init__(self) -> None:
         super().__init__()
         self._threads: set[asyncio.Future[Any]] = set()
+        self._starting = 0
         self._processes: set[asyncio.SubprocessTransport] = set()
 
     def works_elsewhere(self) -> bool:
-        return bool(self._threads) or any(p.get_returncode() is None for p in self._processes)
+        running = any(p.get_returncode() is None for p in self._processes)
+        return bool(self._threads or self._starting or running)
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         future = super().run_in_executor(executor, func, *args)
@@ -87,11 +94,15 @@ class _SocketsLoop(VirtualTimeLoop):
         future.add_done_callback(self._threads.discard)
         return future
 
-    async def _make_subprocess_transport(self, *args: Any, **kwargs: Any) -> Any:
-        transport = await super()._make_subprocess_transport(*args, **kwargs)  # type: ignore[misc]
+    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
+        self._starting += 1
+        try:
+            transport, protocol = await super().subprocess_exec(*args, **kwargs)
+        finally:
+            self._starting -= 1
         self._processes = {p for p in self._processes if p.get_returncode() is None}
         self._processes.add(transport)
-        return transport
+        return transport, protocol
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
