@@ -14,7 +14,7 @@ from tests.support.waiting import until
 from voicebot.emulator.brain import Reply
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.emulator.latency import Profile
-from voicebot.providers.interfaces import Message, ModelRequest, ProviderError, Role, Stage
+from voicebot.providers.interfaces import Judge, Message, ModelRequest, ProviderError, Role, Stage
 from voicebot.speech import chains
 
 Play = Callable[..., None]
@@ -28,12 +28,19 @@ def request(*, speculative: bool = False) -> ModelRequest:
         Message(Role.SYSTEM, "Tu réponds à un client."),
         Message(Role.USER, "Combien de temps ça prend ?"),
     )
-    return ModelRequest(messages, 200, "call", speculative, serves)
+    return ModelRequest(messages, 200, "call", speculative, judge_of_words)
 
 
-def serves(reply: str) -> float | None:
-    """As soon as there is a word, for as long as all of them take to say."""
-    return len(reply) / 16 if " " in reply else None
+def judge_of_words() -> Judge:
+    """Of use as soon as there is a word, for as long as all of them take to say."""
+    written = ""
+
+    def judge(piece: str) -> float | None:
+        nonlocal written
+        written += piece
+        return len(written) / 16 if " " in written else None
+
+    return judge
 
 
 async def ask(stand: Stand) -> str:

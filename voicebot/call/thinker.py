@@ -16,9 +16,9 @@ from typing import cast
 
 import structlog
 
-from voicebot.dialogue import reply
 from voicebot.dialogue.commands import AskModel
 from voicebot.dialogue.events import ModelEnded, ModelFailed, ModelWrote
+from voicebot.dialogue.reply import ReplyJudge
 from voicebot.dialogue.script import ModelScript
 from voicebot.providers.interfaces import (
     LanguageModel,
@@ -65,7 +65,7 @@ class Thinker:
             self._max_tokens,
             self._call_id,
             command.speculative,
-            partial(reply.serves, abbreviations=self._abbreviations),
+            partial(ReplyJudge, self._abbreviations),
         )
         number = command.request
         assert self._llm is not None, "nobody can be asked"

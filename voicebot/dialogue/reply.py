@@ -70,22 +70,6 @@ class Head:
     number: str | None = None
 
 
-def serves(text: str, abbreviations: frozenset[str]) -> float | None:
-    """For how many seconds the caller is served by a reply of which *text* has come: as long as its
-    whole sentences take to say; for ever, if nobody waits for more of it. None: nothing can be
-    done with it yet. What does not fit is of use, too: no more of it need be waited for."""
-    reader = ReplyReader(abbreviations, lambda sentence: False)
-    try:
-        reader.push(text)
-    except MisfitError:
-        return math.inf
-    if reader.head is None:
-        return None
-    if reader.head.intent is not ModelIntent.QUESTION or reader.full:
-        return math.inf
-    return sum(map(len, reader.sentences)) / CHARACTERS_PER_SECOND or None
-
-
 class ReplyReader:
     """Reads one reply. *forbids* says whether a sentence must not be spoken."""
 
@@ -149,6 +133,35 @@ class ReplyReader:
             return
         self.sentences.append(text)
         self.full = len(self.sentences) == MOST_SENTENCES
+
+
+class ReplyJudge:
+    """Says what a reply is worth to the caller while it is written.
+
+    Told each piece, it says for how many seconds the caller is served by all that has come: as long
+    as its whole sentences take to say; for ever, if nobody waits for more of it. None: nothing can
+    be done with it yet. What does not fit is of use, too: no more of it need be waited for.
+    """
+
+    def __init__(self, abbreviations: frozenset[str]) -> None:
+        self._reader = ReplyReader(abbreviations, lambda sentence: False)
+        self._over = False
+
+    def __call__(self, piece: str) -> float | None:
+        reader = self._reader
+        if not self._over:
+            try:
+                reader.push(piece)
+            except MisfitError:
+                self._over = True
+        if self._over or reader.full:
+            return math.inf
+        if reader.head is None:
+            return None
+        if reader.head.intent is not ModelIntent.QUESTION:
+            self._over = True
+            return math.inf
+        return sum(map(len, reader.sentences)) / CHARACTERS_PER_SECOND or None
 
 
 def _head(data: dict[str, object]) -> Head:

@@ -68,10 +68,5 @@ class FallbackLanguageModel:
 
 
 def _enough(request: ModelRequest) -> Callable[[str], bool]:
-    written: list[str] = []
-
-    def enough(piece: str) -> bool:
-        written.append(piece)
-        return request.serves("".join(written)) is not None
-
-    return enough
+    judge = request.new_judge()
+    return lambda piece: judge(piece) is not None

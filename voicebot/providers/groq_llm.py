@@ -93,17 +93,12 @@ class GroqLanguageModel:
     async def answer(self, request: ModelRequest) -> AsyncIterator[str]:
         """Yield the reply as it arrives. Raises ProviderError."""
         asked = Asked(Stage.LLM, self.name, "words that can be used", "a reply")
-        written = ""
-        source = in_time(
-            self._request(request),
-            self._limits,
-            asked,
-            self._explain,
-            lambda: request.serves(written),
-        )
+        written, judge = False, request.new_judge()
+        serves: float | None = None
+        source = in_time(self._request(request), self._limits, asked, self._explain, lambda: serves)
         async with aclosing(source) as pieces:
             async for piece in pieces:
-                written += piece
+                written, serves = True, judge(piece)
                 yield piece
         if not written:
             message = f"{self.name} sent an empty reply"

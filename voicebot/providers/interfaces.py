@@ -128,9 +128,14 @@ class Message:
     content: str
 
 
-def any_words(reply: str) -> float | None:
+Judge = Callable[[str], float | None]
+"""Of one reply: told each piece, it says for how many seconds the caller is served by all that has
+come; None: nothing can be done with it yet."""
+
+
+def any_words() -> Judge:
     """Whatever is written is of use, and nobody waits for more."""
-    return math.inf if reply else None
+    return lambda piece: math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +149,8 @@ class ModelRequest:
     """For the provider's log line and trace only; not sent as content."""
     speculative: bool = False
     """Asked before the turn is certain to be over: worth no retry, no hedge; counted apart."""
-    serves: Callable[[str], float | None] = any_words
-    """For how many seconds the caller is served by a reply of which so much has come; None: nothing
-    can be done with it yet. Until then another provider may still answer instead."""
+    new_judge: Callable[[], Judge] = any_words
+    """Makes a judge of one reply. Until it finds it of use, another provider may still answer."""
 
 
 class LanguageModel(Protocol):

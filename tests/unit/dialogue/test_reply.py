@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from voicebot import script_file
 from voicebot.dialogue.heard_by_model import meaning_of
-from voicebot.dialogue.reply import Head, MisfitError, ModelIntent, ReplyReader, serves
+from voicebot.dialogue.reply import Head, MisfitError, ModelIntent, ReplyJudge, ReplyReader
 from voicebot.dialogue.script import Intent
 
 ABBREVIATIONS = frozenset({"mme", "dr"})
@@ -75,13 +75,16 @@ def test_each_part_is_there_as_soon_as_it_is_certain() -> None:
 def test_it_serves_the_caller_for_as_long_as_its_whole_sentences_take_to_say(
     text: str, seconds: float | None
 ) -> None:
-    assert serves(text, ABBREVIATIONS) == seconds
+    assert ReplyJudge(ABBREVIATIONS)(text) == seconds
+    judge = ReplyJudge(ABBREVIATIONS)
+    assert [judge(character) for character in text][-1:] in ([seconds], [])
 
 
 @given(st.text(max_size=400), st.booleans())
 def test_the_more_has_come_the_longer_it_serves(text: str, question: bool) -> None:
     whole = ('{"intent": "question"}\n' if question else "") + text
-    served = [serves(begun, ABBREVIATIONS) or 0.0 for begun in accumulate(whole)]
+    judge = ReplyJudge(ABBREVIATIONS)
+    served = [judge(character) or 0.0 for character in whole]
     assert served == sorted(served)
 
 

@@ -16,7 +16,7 @@ from voicebot.providers.errors import KeyRefusedError, ModelGoneError, ProviderL
 from voicebot.providers.fallback import Gate
 from voicebot.providers.fallback_llm import FallbackLanguageModel, ModelLink
 from voicebot.providers.instrumented import InstrumentedLanguageModel
-from voicebot.providers.interfaces import Message, ModelRequest, ProviderError, Role, Stage
+from voicebot.providers.interfaces import Judge, Message, ModelRequest, ProviderError, Role, Stage
 from voicebot.providers.sunset import Sunset
 from voicebot.telemetry.metrics import Metrics
 
@@ -139,15 +139,21 @@ def test_the_only_model_is_not_asked_again_when_it_was_late() -> None:
     play(story)
 
 
-def serves_from(length: int) -> Callable[[str], float | None]:
-    return lambda reply: 1.0 if len(reply) >= length else None
+def of_use_from(pieces: int) -> Callable[[], Judge]:
+    """A judge who finds that many pieces of use, and no fewer."""
+
+    def new() -> Judge:
+        left = iter(range(pieces - 1, -1, -1))
+        return lambda piece: None if next(left, 0) else 1.0
+
+    return new
 
 
 @pytest.mark.parametrize("failure", [LATE, BROKEN], ids=["drips", "breaks off"])
 def test_what_cannot_be_used_yet_is_not_read_if_it_does_not_go_on(failure: Exception) -> None:
     async def story() -> None:
         stand = Stand(Mind("groq", [["O", 0.9, "u", failure]]), Mind("groq_spare", [["Non"]]))
-        assert await stand.ask(serves=serves_from(3)) == "Non"
+        assert await stand.ask(new_judge=of_use_from(3)) == "Non"
 
     play(story)
 
@@ -155,7 +161,7 @@ def test_what_cannot_be_used_yet_is_not_read_if_it_does_not_go_on(failure: Excep
 def test_what_can_be_used_is_read_and_its_end_is_not_another_models() -> None:
     async def story() -> None:
         stand = Stand(Mind("groq", [["O", "u", "i", 0.5, LATE]]), Mind("groq_spare", [["Non"]]))
-        answer = stand.chain.answer(request(serves=serves_from(3)))
+        answer = stand.chain.answer(request(new_judge=of_use_from(3)))
         assert [await anext(answer) for _ in range(3)] == ["O", "u", "i"]
         with pytest.raises(ProviderLateError):
             await anext(answer)
@@ -167,7 +173,7 @@ def test_what_can_be_used_is_read_and_its_end_is_not_another_models() -> None:
 def test_a_reply_that_is_complete_is_read_whatever_it_is_worth() -> None:
     async def story() -> None:
         stand = Stand(Mind("groq", [["Oui"]]), Mind("groq_spare", [["Non"]]))
-        assert await stand.ask(serves=lambda reply: None) == "Oui"
+        assert await stand.ask(new_judge=of_use_from(9)) == "Oui"
 
     play(story)
 
