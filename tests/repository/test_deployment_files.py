@@ -89,7 +89,8 @@ def test_a_task_of_the_night_comes_behind_calls() -> None:
     assert task["network"] == "${TASK_NETWORK:-none}"
 
 
-def test_what_a_host_runs_at_night_is_what_the_one_place_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["convert", "restore"])
+def test_what_a_host_runs_at_night_is_what_the_one_place_says(task: str, tmp_path: Path) -> None:
     """The very script of a host, with a docker that tells what it is given."""
     arguments = tmp_path / "arguments"
     docker = tmp_path / "docker"
@@ -107,7 +108,7 @@ def test_what_a_host_runs_at_night_is_what_the_one_place_says(tmp_path: Path) ->
         assert path in script
         script = script.replace(path, ours)
     done = subprocess.run(
-        ["/bin/bash", "-c", script, "voicebot-task", "5h", "convert", "--delete-raw"],
+        ["/bin/bash", "-c", script, "voicebot-task", "5h", task, "--an-option"],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "TASK_VOLUMES": "/mnt/one /mnt/two"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -115,15 +116,17 @@ def test_what_a_host_runs_at_night_is_what_the_one_place_says(tmp_path: Path) ->
     flags = run_flags.load()["voicebot-task"]
     flags |= {"network": "none", "cpuset": "0,5", "memory": "2g"}
     wanted = run_flags.run_arguments(
-        "voicebot-task-convert", flags,
+        f"voicebot-task-{task}", flags,
         directory=run_flags.HOST_DIRECTORY, mounts={"/metrics": "/srv/metrics"},
     )  # fmt: skip
+    # Nobody watches over a restore: it is asked for.
+    metrics = ["--metrics", f"/metrics/voicebot-{task}.prom"] if task != "restore" else []
     assert arguments.read_text().splitlines() == [
         "run", "--rm", "--pull=never", *wanted,
         "--mount=type=bind,source=/mnt/one,target=/mnt/one",
         "--mount=type=bind,source=/mnt/two,target=/mnt/two",
         "voicebot:1-full", *run_flags.command(flags),
-        "convert", "--metrics", "/metrics/voicebot-convert.prom", "--delete-raw",
+        task, *metrics, "--an-option",
     ]  # fmt: skip
 
 

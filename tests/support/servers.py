@@ -19,32 +19,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+LOOPBACK = "127.0.0.1"
 
-def free_port() -> int:
+
+def free_port(address: str = LOOPBACK) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], address: str = LOOPBACK) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, f"{process.args!r} ended"
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex((address, port)) == 0:
                 return
         time.sleep(0.02)
     raise AssertionError(f"{process.args!r} does not listen")
 
 
 @contextmanager
-def running(command: list[str], port: int, log: Path) -> Iterator[None]:
+def running(command: list[str], port: int, log: Path, address: str = LOOPBACK) -> Iterator[None]:
     with (
         log.open("wb") as said,
         subprocess.Popen(command, stdout=said, stderr=said, cwd=log.parent) as process,
     ):
         try:
-            wait_for(port, process)
+            wait_for(port, process, address)
             yield
         finally:
             process.kill()
@@ -65,12 +67,19 @@ class SshServer:
     user: str
     rsh: str
     """For RSYNC_RSH."""
+    key: str
+    """Private, of whom it lets in."""
+    host_key: str
+    """Its own, as a line of known_hosts."""
+    home: Path
 
 
 @contextmanager
-def ssh_server(folder: Path, options: str = "") -> Iterator[SshServer]:
+def ssh_server(
+    folder: Path, options: str = "", *, address: str = LOOPBACK, port: int = 0
+) -> Iterator[SshServer]:
     """An SSH server that lets this user in with a key of its own; *options* stand before the key
-    in ``authorized_keys``.
+    in ``authorized_keys``. It listens at *address*, on a free port unless it is told which.
 
     The server has a home directory of its own in place of the user's, in a mount namespace: no
     real ``authorized_keys`` is touched.
@@ -85,11 +94,11 @@ def ssh_server(folder: Path, options: str = "") -> Iterator[SshServer]:
     (home / ".ssh" / "authorized_keys").write_text(f"{options} {public}".lstrip())
     (home / ".ssh" / "authorized_keys").chmod(0o600)
 
-    port = free_port()
+    port = port or free_port(address)
     me = pwd.getpwuid(os.geteuid())
     # Who is not root may mount in a user namespace, and keeps the right to over exec.
     user = [] if os.geteuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]
-    server = f"dropbear -F -E -s -r {shlex.quote(str(host_key))} -p 127.0.0.1:{port}"
+    server = f"dropbear -F -E -s -r {shlex.quote(str(host_key))} -p {address}:{port}"
     command = f"mount --bind {shlex.quote(str(home))} {shlex.quote(me.pw_dir)} && exec {server}"
     path = f"{os.environ['PATH']}:/usr/sbin"
     started = ["unshare", *user, "--mount", "env", f"PATH={path}", "sh", "-c", command]
@@ -97,5 +106,7 @@ def ssh_server(folder: Path, options: str = "") -> Iterator[SshServer]:
         f"ssh -F none -p {port} -i {key} -o IdentitiesOnly=yes -o BatchMode=yes "
         "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
     )
-    with running(started, port, folder / "ssh.log"):
-        yield SshServer(me.pw_name, rsh)
+    shown = subprocess.run(["dropbearkey", "-y", "-f", str(host_key)], **quiet, text=True)  # type: ignore[call-overload]
+    kind, public = shown.stdout.partition("ssh-")[2].split()[:2]
+    with running(started, port, folder / "ssh.log", address):
+        yield SshServer(me.pw_name, rsh, key.read_text(), f"{address} ssh-{kind} {public}", home)
