@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+import numpy as np
 import structlog
 import yaml
 
@@ -40,6 +41,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 SHIPPED_CLIPS: Final = Path(__file__).parent.parent / "data" / "clips" / "clips.yaml"
+HISS: Final = 20.0  #: standard deviation, in steps of 16 bits: 64 dB below full scale
 MEMORY_BYTES: Final = 64 << 20  #: of spoken sentences; the least recently used is forgotten
 
 
@@ -130,7 +132,7 @@ class Whisper:
 class Espeak:
     """The espeak-ng program: robotic, at once, no models."""
 
-    about = "espeak-ng (robotic; the embedded voice is `--voice kokoro`)"
+    about = "espeak-ng (robotic, a faint hiss; the embedded voice is `--voice kokoro`)"
 
     def __init__(self, language: str = "fr") -> None:
         self._language = language
@@ -153,7 +155,15 @@ class Espeak:
         except (EOFError, wave.Error) as error:
             raise EngineError(f"espeak-ng made no audio for language {self._language!r}") from error
         pcm = made[made.index(b"data") + 8 :]
-        return pcm[: len(pcm) & ~1], rate
+        return _hissing(pcm[: len(pcm) & ~1]), rate
+
+
+def _hissing(pcm: bytes) -> bytes:
+    """espeak-ng is silent to the last bit between two words, as no vendor's voice is: whoever
+    listens for drop-outs of the line would find one at each comma."""
+    samples = np.frombuffer(pcm, "<i2")
+    noise = np.random.default_rng(0).normal(0.0, HISS, samples.size)
+    return np.clip(samples + noise.round(), -32768, 32767).astype("<i2").tobytes()
 
 
 class Kokoro:
