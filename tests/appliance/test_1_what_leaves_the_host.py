@@ -1,19 +1,24 @@
-"""What leaves the host of :mod:`tests.appliance.test_1_setting_up`: calls by an encrypted trunk."""
+"""What leaves the host of :mod:`tests.appliance.test_1_setting_up`: calls by an encrypted trunk,
+and backups.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.appliance import provider
+from tests.appliance import outside, provider
 from tests.appliance.conftest import Appliance
 from tests.appliance.site import VARIABLES
+from tests.support import servers
 from tests.support.certificates import Authority, Pair
-from tests.support.fresh_host import HOST, PROVIDER, STRANGER, TRUNK
+from tests.support.fresh_host import HOST, PROVIDER, STRANGER, TRUNK, FreshHost
 from tests.support.rtp import AUDIBLE
 from tests.support.sip import SipPhone
 from tests.support.waiting import until
@@ -21,6 +26,8 @@ from tests.support.waiting import until
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
 
 TLS = 5061
+WORD = "internet"
+"""The customer who was helped has said it: it is in the journal."""
 
 
 def shown(address: str) -> str:
@@ -81,3 +88,54 @@ def test_a_trunk_by_tls_and_its_certificate_is_renewed(appliance: Appliance) -> 
         appliance.play("site", *tags)
         assert shown(TRUNK) == ""
     assert "tls" not in host.ssh("ls /etc/asterisk/voicebot.d")
+
+
+@pytest.fixture
+def machine(host: FreshHost, tmp_path: Path) -> Iterator[servers.SshServer]:
+    """Another machine that keeps backups; an account of it is reached by SSH."""
+    with (
+        host.outside_network(),
+        servers.ssh_server(tmp_path, address=PROVIDER, port=22) as server,
+    ):
+        yield server
+
+
+def test_a_backup_that_is_encrypted_and_one_on_another_machine(
+    appliance: Appliance, machine: servers.SshServer
+) -> None:
+    """Cron makes them, and what is destroyed afterwards comes back."""
+    host = appliance.host
+    metrics = "/var/lib/prometheus/node-exporter/voicebot-backup.prom"
+
+    def night(**variables: Any) -> None:
+        appliance.play(
+            "site", "--tags", "voicebot,backup", backup_at="* * * * *",
+            voicebot_secrets={"BACKUP_KEY": "a passphrase, not a password"}, **variables,
+        )  # fmt: skip
+        host.ssh(f"rm -f {metrics}")
+        good = f"grep -q success_timestamp_seconds {metrics}"
+        outside.wait_for(host, good, 180, "a backup", "journalctl -t voicebot-task -n 40")
+        assert "every file is as it was saved" in host.ssh("voicebot-restore --check")
+
+    night(backup_target="restic:/srv/restic")
+    assert host.ssh("ls /srv/restic/snapshots")
+    assert host.ssh(f"grep -rlaF {WORD} /srv/restic", check=False) == ""
+    assert host.ssh(f"grep -rlaF {WORD} /var/lib/voicebot/var"), "as here it can be read"
+
+    night(
+        backup_target=f"{machine.user}@{PROVIDER}:sav",
+        backup_ssh_key=machine.key,
+        backup_ssh_host_key=machine.host_key,
+    )
+    assert list((machine.home / "sav").glob("*/manifest.sha256"))
+    calls = "voicebot calls --json --limit 1000 | grep -c started_at"
+    recordings = "find /var/lib/voicebot/var/recordings -type f -size +1k | wc -l"
+    before = host.ssh(calls), host.ssh(recordings)
+    assert "the service is running" in host.ssh("voicebot-restore 2>&1", check=False)
+    host.ssh("systemctl stop voicebot", timeout=300)
+    host.ssh("rm -r /var/lib/voicebot/var/journal.db* /var/lib/voicebot/var/recordings/*")
+    host.ssh("voicebot-restore")
+    host.ssh("systemctl start voicebot", timeout=300)
+    assert (host.ssh(calls), host.ssh(recordings)) == before
+    appliance.play("site", "--tags", "voicebot,backup")
+    assert host.ssh("ls /etc/voicebot/secrets") == ""
