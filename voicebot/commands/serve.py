@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import sys
+from contextlib import suppress
 
 HELP = "run the service"
 
 # Before numpy is imported anywhere: its threads cost more than they gain on matrices this small,
 # and would run on cores that are not ours (see voicebot.audio.vad).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Before there are threads: each would get a heap of its own, which keeps what it once needed.
+_M_ARENA_MAX = -8  # mallopt(3)
+with suppress(OSError, AttributeError):  # another C library than glibc
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
