@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +22,23 @@ from tests.appliance import outside, provider
 from tests.appliance.conftest import Appliance
 from tests.appliance.outside import wait_for
 from tests.appliance.site import HELPED, TRANSFERRED, VARIABLES
-from tests.support.fresh_host import HOST, PROVIDER, STRANGER, TECHNICIAN, TRUNK, FreshHost
+from tests.support.fresh_host import (
+    HOST,
+    PROVIDER,
+    REPOSITORY,
+    STRANGER,
+    TECHNICIAN,
+    TRUNK,
+    FreshHost,
+)
 from tests.support.rtp import AUDIBLE
 from tests.support.sip import SipPhone
 from tests.support.waiting import until
 from voicebot.simulator.lines import Line
 
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
+
+BUNDLE = REPOSITORY / "var" / "bundle"
 
 
 # -- before anything is installed
@@ -78,16 +90,27 @@ def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) 
 # -- the appliance
 
 
-def test_a_fresh_host_becomes_the_appliance(appliance: Appliance) -> None:
+def test_a_fresh_host_becomes_the_appliance(appliance: Appliance, tmp_path: Path) -> None:
     """Half-configured by hand: Docker's settings of somebody else stay. Cut off while packages are
-    installed: the next run goes on from there."""
+    installed: the next run goes on from there, and without a network, from a bundle."""
+    subprocess.run(
+        ["scripts/bundle-packages", appliance.host.release.suite],
+        env={**os.environ, "BUNDLE": str(tmp_path)}, check=True,
+    )  # fmt: skip
+    for image in BUNDLE.glob("voicebot*"):
+        (tmp_path / image.name).symlink_to(image)
     appliance.host.ssh(
         'mkdir -p /etc/docker; echo \'{"log-level": "warn"}\' >/etc/docker/daemon.json'
     )
     started = time.monotonic()
     appliance.play_until("host : Install docker.io", after=3)
     cut_off = time.monotonic() - started
-    run = appliance.play("site")
+    appliance.host.disconnect()
+    try:
+        run = appliance.play("site", appliance_bundle=str(tmp_path))
+    finally:
+        appliance.host.reconnect()
+    assert "Install from the bundle prometheus" in run.output
     assert "all is well" in run.output
     assert "WARNING: 2 core(s)" in run.output
     seconds = f"{cut_off + run.seconds:.0f} s, of them {cut_off:.0f} s in a run that was cut off"

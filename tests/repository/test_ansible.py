@@ -134,3 +134,19 @@ def tasks_of(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for part in ("block", "rescue", "always"):
             found += tasks_of(task.get(part, []))
     return found
+
+
+def test_the_bundle_has_the_packages_that_the_roles_install() -> None:
+    """Whatever a role hands to host_wanted, directly or by a default."""
+    said = [f"host_wanted: {roles.load('host')[1]['host_packages']}"]
+    said.append(f"host_wanted: {roles.load('docker')[1]['docker_packages']}")
+    tasks = "\n".join(path.read_text() for path in (ANSIBLE / "roles").glob("*/tasks/*.yml"))
+    said += re.findall(r"^ +host_wanted: .*(?:\n +\+ .*)*", tasks, re.M)
+    assert len(said) > 5
+    lists = [
+        one for text in said for one in re.findall(r"(?<!\w)\[((?:'?[a-z][a-z.-]+'?,? ?)+)\]", text)
+    ]
+    installed = {name for one in lists for name in re.findall(r"[a-z][a-z.-]+", one)}
+    script = (ROOT / "scripts" / "bundle-packages").read_text()
+    arrays = re.findall(r"^(?:wanted|if_there)=\(([^)]+)\)", script, re.M)
+    assert installed == {name for array in arrays for name in array.split()}

@@ -62,9 +62,11 @@ def unreachable() -> str:
     return ""
 
 
-# A host that has its packages works without a network, and may be configured anew.
-if not shutil.which("dockerd") and (server := unreachable()):
+# A host that has its packages, or is brought them, needs no network.
+has_packages = shutil.which("dockerd") or os.environ["PACKAGES_BUNDLED"]
+if not has_packages and (server := unreachable()):
     print(
         f"this host cannot reach the server of its packages: {server}. Mend its network or its "
-        "name service (/etc/resolv.conf), or name a mirror that it reaches (/etc/apt/sources.list)"
+        "name service (/etc/resolv.conf), name a mirror that it reaches (/etc/apt/sources.list) or "
+        "bring the packages yourself (scripts/bundle-packages on the controller)"
     )
