@@ -20,7 +20,8 @@ from typing import Any
 
 import structlog
 
-from voicebot.call.session import CallSession, Ended, Services
+from voicebot.call.services import Services
+from voicebot.call.session import CallSession, Ended
 from voicebot.call.traffic import LIVE, PROBE, traffic_of
 from voicebot.call.transport import AudioSocketConnection
 from voicebot.control.server import port_holder

@@ -26,7 +26,7 @@ import structlog
 from voicebot import __version__, script_file, systemd
 from voicebot.call import recorder as recordings
 from voicebot.call.detector import Detector
-from voicebot.call.session import Services
+from voicebot.call.services import Services
 from voicebot.config import Settings
 from voicebot.control.api import ControlApp
 from voicebot.control.server import ControlServer

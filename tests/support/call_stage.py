@@ -19,7 +19,8 @@ from voicebot import script_file
 from voicebot.audio import pcm
 from voicebot.call.detector import Detector, VoiceActivity
 from voicebot.call.recorder import Recorder
-from voicebot.call.session import CallSession, Ended, Services
+from voicebot.call.services import Services
+from voicebot.call.session import CallSession, Ended
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits
 from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord

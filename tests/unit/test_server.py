@@ -18,7 +18,8 @@ from tests.support.call_stage import (
 )
 from voicebot import script_file
 from voicebot.call.detector import Detector
-from voicebot.call.session import CallSession, Services
+from voicebot.call.services import Services
+from voicebot.call.session import CallSession
 from voicebot.call.traffic import new_probe_id
 from voicebot.dialogue.slots import Limits
 from voicebot.server import CallServer

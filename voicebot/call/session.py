@@ -21,13 +21,12 @@ from datetime import UTC, datetime
 import structlog
 
 from voicebot.call.callbacks import Callbacks
-from voicebot.call.detector import Detector
 from voicebot.call.hearing import Hearing
 from voicebot.call.ledger import CallLedger
 from voicebot.call.lines import Ending
 from voicebot.call.notes import CallNotes
-from voicebot.call.recorder import Recorder
-from voicebot.call.speaker import Prompts, Speaker
+from voicebot.call.services import Services
+from voicebot.call.speaker import Speaker
 from voicebot.call.tape import CallTape
 from voicebot.call.thinker import Thinker
 from voicebot.call.traffic import LIVE, traffic_of
@@ -35,22 +34,11 @@ from voicebot.call.transport import AudioSocketConnection, fault_of
 from voicebot.dialogue import commands as do
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.machine import DialogueMachine
-from voicebot.dialogue.script import Script
-from voicebot.dialogue.slots import Limits, Slots
+from voicebot.dialogue.slots import Slots
 from voicebot.journal.records import CallbackRequest
-from voicebot.journal.writer import Journal
-from voicebot.prompts.learned import Learned
-from voicebot.providers.interfaces import (
-    Expectation,
-    LanguageModel,
-    ProviderError,
-    SpeechToText,
-    TextToSpeech,
-    Transcript,
-)
+from voicebot.providers.interfaces import Expectation, ProviderError, Transcript
 from voicebot.providers.usage import Bill
-from voicebot.telemetry.metrics import Metrics
-from voicebot.telemetry.tracing import OFF, Tracing, trace_id_of
+from voicebot.telemetry.tracing import trace_id_of
 from voicebot.turns.endpointing import Completeness
 from voicebot.turns.events import EndOfTurn, Paused, SpeechLasted, SpeechStarted, TurnEvent
 
@@ -58,30 +46,6 @@ log = structlog.get_logger(__name__)
 
 TRANSCRIPT_DEADLINE = 4.0
 """Seconds from a pause to its words; beyond it the caller would hear nothing for too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every call shares."""
-
-    script: Script
-    limits: Limits
-    stt: SpeechToText
-    tts: TextToSpeech
-    prompts: Prompts
-    detector: Detector
-    metrics: Metrics
-    journal: Journal
-    recorder: Recorder | None
-    technician_available: Callable[[], bool]
-    currency: str
-    """Of what calls cost."""
-    tracing: Tracing = OFF
-    llm: LanguageModel | None = None
-    """None: the script's rules understand alone."""
-    llm_max_tokens: int = 300
-    learned: Learned | None = None
-    """Told of sentences that were no prompts."""
 
 
 @dataclass(frozen=True, slots=True)
