@@ -10,6 +10,9 @@ from __future__ import annotations
 from tests.support.asterisk import AsteriskInstance
 from tests.support.certificates import Pair
 from tests.support.fresh_host import PROVIDER, TRUNK
+from tests.support.rtp import AUDIBLE
+from tests.support.sip import SipPhone
+from tests.support.waiting import until
 
 USERNAME = "0912345678"
 PASSWORD = "a-password-of-the-trunk"
@@ -71,3 +74,12 @@ class Provider(AsteriskInstance):
         return "".join(
             line for line in self.cli("pjsip show contacts").splitlines() if USERNAME in line
         )
+
+    async def called(self) -> None:
+        """Once the subscriber has registered, a customer of ours calls it, and is greeted. Raises
+        TimeoutError."""
+        await until(lambda: self.registered() != "", 60, "the appliance registers")
+        number = SipPhone("0677777777", address=TRUNK, server=(PROVIDER, PORT))
+        async with number as customer:
+            call = await customer.dial(USERNAME, within=15)
+            await until(lambda: call.media.loudest() > AUDIBLE, 20, "the greeting")

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.support.customers import WANTS_A_TECHNICIAN
 from tests.support.fresh_host import ADMIN, TECHNICIAN, TRUNK
 from voicebot.simulator import scenario
 
 AGAIN = "Vous pouvez répéter ?"
 HELPED = scenario.load("internet-resolved")
-TRANSFERRED = scenario.parse(
-    """
-    title: somebody who wants a technician, and nothing else
-    rules:
-      - when: "je vous écoute|pas bien compris"
-        say: "Je voudrais parler à un technicien."
-    expect: {outcome: transferred}
-    """,
-    "wants-a-technician",
-)
+TRANSFERRED = WANTS_A_TECHNICIAN
 VARIABLES: dict[str, Any] = {
     "grafana_enabled": False,  # its image cannot be had where the tests run
     "host_ssh_from": [f"{ADMIN}/32"],

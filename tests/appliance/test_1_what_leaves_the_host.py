@@ -19,9 +19,6 @@ from tests.appliance.site import VARIABLES
 from tests.support import servers
 from tests.support.certificates import Authority, Pair
 from tests.support.fresh_host import HOST, PROVIDER, STRANGER, TRUNK, FreshHost
-from tests.support.rtp import AUDIBLE
-from tests.support.sip import SipPhone
-from tests.support.waiting import until
 
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
 
@@ -59,13 +56,6 @@ def test_a_trunk_by_tls_and_its_certificate_is_renewed(appliance: Appliance) -> 
             "asterisk_tls_ca": authority.certificate,
         }
 
-    async def called(exchange: provider.Provider) -> None:
-        await until(lambda: exchange.registered() != "", 60, "the appliance registers")
-        number = SipPhone("0677777777", address=TRUNK, server=(PROVIDER, provider.PORT))
-        async with number as customer:
-            call = await customer.dial(provider.USERNAME, within=15)
-            await until(lambda: call.media.loudest() > AUDIBLE, 20, "the greeting")
-
     tags = ("--tags", "host_firewall,asterisk,verify")
     first, renewed = authority.sign(HOST), authority.sign(HOST)
     with host.outside_network():
@@ -76,12 +66,12 @@ def test_a_trunk_by_tls_and_its_certificate_is_renewed(appliance: Appliance) -> 
             assert "TLS answers with a certificate that is good for 89 days" in run.output
             assert "the trunk `second` is registered" in run.output
             assert (shown(TRUNK), shown(STRANGER)) == (first.certificate, "")
-            asyncio.run(called(exchange))
+            asyncio.run(exchange.called())
             runs = host.ssh("docker inspect -f '{{.State.StartedAt}}' asterisk")
             run = appliance.play("site", *tags, **site(renewed))
             assert shown(TRUNK) == renewed.certificate
             assert host.ssh("docker inspect -f '{{.State.StartedAt}}' asterisk") == runs
-            asyncio.run(called(exchange))
+            asyncio.run(exchange.called())
         expired = appliance.play("site", *tags, ok=False, **site(authority.sign(HOST, days=-1)))
         assert "asterisk_tls_certificate: certificate has expired; renew it" in expired.output
         assert expired.changed == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.asterisk import CALLER_ADDRESS, LOOPBACK, AsteriskInstance
+from tests.support.customers import WANTS_A_TECHNICIAN
 from tests.support.rtp import AUDIBLE
 from tests.support.scene import scene, story
 from tests.support.service import ServiceInstance
@@ -29,16 +30,7 @@ pytestmark = [
 ]
 
 SCENARIOS = {name: scenario.load(name) for name in ("internet-resolved", "keypad")}
-SCENARIOS["wants-a-technician"] = scenario.parse(
-    """
-    title: somebody who wants a technician, and nothing else
-    rules:
-      - when: "je vous écoute|pas bien compris"
-        say: "Je voudrais parler à un technicien."
-    expect: {outcome: transferred}
-    """,
-    "wants-a-technician",
-)
+SCENARIOS["wants-a-technician"] = WANTS_A_TECHNICIAN
 SCENARIOS["comes-back"] = scenario.parse(
     """
     title: the same person a moment later, whom no technician has answered
