@@ -18,7 +18,6 @@ import time
 import warnings
 import wave
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import uvloop
@@ -27,6 +26,7 @@ from bench.arithmetic import percentile
 from bench.figures import Measured, Say
 from voicebot.audio.resample import StreamResampler
 from voicebot.prompts import clips
+from voicebot.simulator.lines import CLIPS
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.jobs import Job, Priority
 from voicebot.workers.pool import WorkerPool
@@ -81,9 +81,8 @@ def echo(data: bytes) -> bytes:
 
 def _speech() -> bytes:
     """3 s of the shipped clips, as a cloud's MP3 would be."""
-    folder = Path(clips.__file__).parent / "data" / "clips"
     sound = b""
-    for path in sorted(folder.glob("*.wav")):
+    for path in sorted(CLIPS.glob("*.wav")):
         with wave.open(str(path)) as file:
             sound += file.readframes(file.getnframes())
     given = ["-f", "s16le", "-ar", "8000", "-ac", "1", "-i", "-"]
