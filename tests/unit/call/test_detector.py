@@ -14,8 +14,8 @@ from voicebot.call.detector import Detector, Ear
 
 
 class Counting:
-    """Each caller's windows have the probabilities 0.01, 0.02 and so on; a window is its caller's
-    name, and of nobody else."""
+    """A window is its caller's name, and of nobody else; :func:`probability` says what each is
+    given."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -33,8 +33,13 @@ class Counting:
         for caller, window in zip(callers, windows, strict=True):
             assert set(caller) <= {window}, "windows are not mixed up"
             caller[window] = caller.get(window, 0) + 1
-            found.append(caller[window] / 100)
+            found.append(probability(window.decode(), caller[window]))
         return found
+
+
+def probability(name: str, number: int) -> float:
+    """Of a caller's first, second, … window: no two callers have the same."""
+    return ord(name[0]) / 1000 + number / 100
 
 
 class House:
@@ -52,11 +57,11 @@ class House:
         told = self.told[name] = []
         failed = self.failed[name] = []
 
-        def judged(window: bytes, end: float, probability: float) -> None:
+        def judged(window: bytes, end: float, speech: float) -> None:
             assert window == name.encode()
             if breaks:
                 raise KeyError(name)
-            told.append((end, probability, self.loop.time()))
+            told.append((end, speech, self.loop.time()))
 
         return self.detector.open(judged, failed.append)
 
@@ -82,8 +87,8 @@ def test_windows_that_come_close_together_are_judged_together_and_soon() -> None
         await asyncio.sleep(GRID_SECONDS)
         assert house.vad.batches in ([3], [1, 2], [2, 1]), "the grid may lie in between"
         for name, end in ends.items():
-            ((told_of, probability, at),) = house.told[name]
-            assert (told_of, probability) == (end, 0.01)
+            ((told_of, told, at),) = house.told[name]
+            assert (told_of, told) == (end, probability(name, 1))
             assert at - end <= GRID_SECONDS + 1e-9
 
     play(story)
@@ -114,7 +119,10 @@ def test_what_has_piled_up_of_one_caller_is_judged_in_its_order() -> None:
         berta.hear(b"berta", 3.0)
         await asyncio.sleep(GRID_SECONDS)
         assert house.vad.batches == [2, 1, 1]
-        assert [told[:2] for told in house.told["anna"]] == [(1.0, 0.01), (2.0, 0.02), (3.0, 0.03)]
+        assert [told[:2] for told in house.told["anna"]] == [
+            (float(number), probability("anna", number)) for number in (1, 2, 3)
+        ]
+        assert [told[:2] for told in house.told["berta"]] == [(3.0, probability("berta", 1))]
 
     play(story)
 
