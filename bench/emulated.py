@@ -12,7 +12,7 @@ from typing import Any
 from voicebot.commands.emulated import EmulatedClouds
 
 CACHE = Path("var/bench/cache")
-STEPS = ("listen_final", "chat_first_token", "speech_first_byte")
+STEPS = ("listen_final", "chat_first_token", "chat_written", "speech_first_byte")
 """What a caller waits for, one after the other."""
 
 
@@ -25,13 +25,14 @@ class Delay:
     at: float
     """When it was sent, on the clock of :func:`time.monotonic`."""
     seconds: float
+    """As drawn; what it took beyond that is the client's, who asked late, or this machine's."""
 
 
 def delays(clouds: EmulatedClouds) -> list[Delay]:
     """Every answer's, oldest first. Raises OSError."""
     with urllib.request.urlopen(f"{clouds.direction}/_emulator/delays", timeout=10) as answer:
         told: Any = json.load(answer)
-    return [Delay(one["step"], one["tag"], one["at"], one["seconds"]) for one in told["delays"]]
+    return [Delay(one["step"], one["tag"], one["at"], one["planned"]) for one in told["delays"]]
 
 
 def vendor_seconds(

@@ -14,7 +14,8 @@ from groq import AsyncGroq
 
 from tests.support import waiting
 from tests.support.cloud import PATIENCE, PLENTY, groq_client
-from voicebot.emulator.brain import Reply
+from voicebot.emulator.brain import Answer, Reply
+from voicebot.emulator.chat import Completion
 from voicebot.emulator.faults import Fault, Kind, Moment, Service
 from voicebot.emulator.latency import Distribution, Profile, Step
 from voicebot.emulator.server import Emulator
@@ -70,6 +71,42 @@ def test_the_first_token_takes_its_time_and_the_others_theirs(run: Run) -> None:
         assert took >= 0.1 + (len(stream) - 3) / 500
 
     run(story, Profile(chat_first_token=Distribution(0.1), chat_tokens_per_second=500))
+
+
+@pytest.mark.parametrize(
+    ("content", "needed"),
+    [
+        ('{"intent": "yes"}', '{"intent": "yes"}'),
+        (
+            '{"intent": "question"}\nDeux minutes. Pas plus.',
+            '{"intent": "question"}\nDeux minutes. ',
+        ),
+        ('{"intent": "question"}\nDeux minutes.', None),
+        ("Rien de tel", None),
+    ],
+)
+def test_how_much_must_be_written_before_a_client_can_act(content: str, needed: str | None) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+    completion = Completion.of(body, Answer(content), 0, 0)
+    if needed is None:  # it may go on until it is told that it does not
+        assert completion.written == len(completion.pieces) + 1
+    else:
+        written = "".join(completion.pieces[: completion.written])
+        assert written.startswith(needed)
+        assert len("".join(completion.pieces[: completion.written - 1])) < len(needed)
+
+
+def test_what_is_written_takes_its_time_which_is_recorded(run: Run) -> None:
+    async def story(emulator: Emulator) -> None:
+        said = '{"intent": "question"}\nDeux minutes. Pas plus.'
+        emulator.brain.scripted.append(Reply(content=said))
+        async with groq_client(emulator) as client:
+            await chunks(client, extra_headers={"x-call-id": "call-7"})
+        [delay] = emulator.records.delays(step=Step.CHAT_WRITTEN, tag="call-7")
+        assert delay.planned == pytest.approx(0.11, abs=0.03)  # ten tokens
+        assert delay.seconds >= delay.planned - 0.001
+
+    run(story, Profile(chat_tokens_per_second=100))
 
 
 def test_an_answer_follows_its_schema(run: Run) -> None:

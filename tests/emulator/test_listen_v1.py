@@ -105,6 +105,30 @@ def test_finalize_in_the_middle_of_speech_splits_it_without_repeating() -> None:
     assert second["start"] >= first["start"] + first["duration"] - 0.05
 
 
+def test_a_finalize_that_comes_late_is_no_delay_of_the_service() -> None:
+    call = stream(endpointing="false")
+    call.send(voice(1.0) + silence(0.6))
+    call.say('{"type":"Finalize"}')
+    call.send(silence(0.1))
+    assert call.when(type="Results", from_finalize=True) == pytest.approx(1.6, abs=0.03)
+    [wait] = [output.wait for output in call.outputs if output.result]
+    assert wait is not None
+    assert wait.planned == pytest.approx(DELAY)
+
+
+def test_an_answer_to_finalize_reaches_as_far_as_was_listened() -> None:
+    """Also when two wishes are granted by one answer, as the second comes before the first is."""
+    call = stream(endpointing="false")
+    call.send(voice(1.0) + silence(0.18))
+    call.say('{"type":"Finalize"}')
+    call.send(silence(0.02))
+    call.say('{"type":"Finalize"}')
+    call.send(silence(0.5))
+    [final] = call.finals()
+    assert final["from_finalize"]
+    assert final["start"] + final["duration"] == pytest.approx(1.18, abs=0.03)
+
+
 def test_finalize_with_nothing_to_say_is_answered_too() -> None:
     call = stream()
     call.send(silence(0.5))

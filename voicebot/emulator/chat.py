@@ -25,6 +25,8 @@ RETIRED: Final = frozenset(
 )
 _REASONING_EFFORTS: Final = ("low", "medium", "high")
 _TOKEN: Final = re.compile(r"\s?\S{1,4}|\s")
+#: A line of JSON; and then, if there are words, a sentence.
+_FIRST_TO_SAY: Final = re.compile(r"\s*\{[^\n]*(\s*\n[^\n]*?[.!?…](?=\s|\Z))?")
 
 
 def check(body: Any) -> dict[str, Any]:
@@ -126,6 +128,21 @@ class Completion:
     @property
     def pieces(self) -> list[str]:
         return tokens(self.answer.arguments if self.answer.tool else self.answer.content)
+
+    @property
+    def written(self) -> int:
+        """How many tokens after the first event a client can act: on the first line, and where
+        words to say follow it, on their first sentence, whose end the next token shows."""
+        content = self.answer.content
+        first = _FIRST_TO_SAY.match(content)
+        end = first.end() if first else len(content)
+        sure = end if first and not first[1] else end + 1  # of a line the brace is the end
+        at = 0
+        for number, piece in enumerate(self.pieces, 1):
+            at += len(piece)
+            if at >= sure:
+                return number
+        return len(self.pieces) + 1  # the event that says that this is all
 
     def chunks(self, first_token: float, per_token: float) -> list[bytes]:
         """The answer as server-sent events: one with the role, one a token, one with the usage,

@@ -27,7 +27,7 @@ from aiohttp import web
 from voicebot.emulator import faults
 from voicebot.emulator.brain import Reply
 from voicebot.emulator.faults import FaultError, Kind, Service, Vendor
-from voicebot.emulator.latency import LatencyError, Step, parse
+from voicebot.emulator.latency import DRAWN, LatencyError, Step, parse
 
 if TYPE_CHECKING:
     from voicebot.emulator.server import Emulator
@@ -151,7 +151,7 @@ def describe(emulator: Emulator) -> str:
         "",
         "delays in milliseconds (p50, p95, p99)",
     ]
-    for step in Step:
+    for step in DRAWN:
         spread = profile.of(step)
         figures = [round(1000 * spread.quantile(share)) for share in (0.5, 0.95, 0.99)]
         lines.append(f"  {step.value:<20} {figures[0]:>5} {figures[1]:>5} {figures[2]:>5}")

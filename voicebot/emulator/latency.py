@@ -68,11 +68,15 @@ class Step(Enum):
     LISTEN_FINAL = "listen_final"
     LISTEN_INTERIM = "listen_interim"
     CHAT_FIRST_TOKEN = "chat_first_token"  # noqa: S105 -- not a password
+    CHAT_WRITTEN = "chat_written"
+    """From the first token to the first sentence; follows from the tokens a second."""
     SPEECH_FIRST_BYTE = "speech_first_byte"
     SPEAK_FIRST_BYTE = "speak_first_byte"
     REALTIME_FIRST_BYTE = "realtime_first_byte"
 
 
+DRAWN: Final[tuple[Step, ...]] = tuple(step for step in Step if step is not Step.CHAT_WRITTEN)
+"""Those with a distribution of their own."""
 _NONE: Final = Distribution(0.0)
 
 
@@ -107,7 +111,7 @@ def parse(table: Mapping[str, Any]) -> Profile:
         if name not in names:
             raise LatencyError(f"{name}: no such latency; there are {', '.join(sorted(names))}")
         try:
-            if name in {step.value for step in Step}:
+            if name in {step.value for step in DRAWN}:
                 values[name] = Distribution.through(**{k: float(v) for k, v in value.items()})
             else:
                 values[name] = float(value)
@@ -126,7 +130,10 @@ class Latency:
 
     def __init__(self, profile: Profile, seed: int = 0) -> None:
         self.profile = profile
-        self._chances = {step: random.Random(f"{seed} {step.value}") for step in Step}  # noqa: S311
+        self._chances: dict[Step, random.Random] = {
+            step: random.Random(f"{seed} {step.value}")  # noqa: S311
+            for step in DRAWN
+        }
 
     def draw(self, step: Step) -> float:
         """Seconds that this one will take."""

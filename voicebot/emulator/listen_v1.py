@@ -60,6 +60,8 @@ class _Result:
     sealed: bool = False
     """Nothing can be added to it any more."""
     from_finalize: bool = False
+    after: float = 0.0
+    """Stream time before which words belong to an earlier result."""
     words: Words | None = None
 
     @property
@@ -78,6 +80,8 @@ class ListenV1(Listening):
         self._closing: _Result | None = None
         self._finalized = 0.0
         """Stream time up to which a Finalize was answered; no later result begins before it."""
+        self._said = 0.0
+        """Stream time of the last sound before that; what was said until then is not said again."""
         self._emitted = 0  # words of the utterance that were sent as final
         self._part_at = 0.0
         self._interim: tuple[Question, float] | None = None  # asked, and at what time
@@ -125,6 +129,7 @@ class ListenV1(Listening):
             hold=hold,
             part=part,
             sealed=part,
+            after=self._said,
         )
         self._results.append(result)
         return result
@@ -160,7 +165,8 @@ class ListenV1(Listening):
             words = ()
         for result in self._results:
             if result.question is question:
-                result.words = words
+                middles = ((word, (word.start + word.end) / 2) for word in words)
+                result.words = tuple(word for word, at in middles if at >= result.after)
         if self._interim is not None and self._interim[0] is question:
             (_, asked), self._interim = self._interim, None
             fresh = words[self._emitted :]
@@ -204,7 +210,7 @@ class ListenV1(Listening):
             speech_final=not result.part and (result.from_finalize or not off),
             from_finalize=result.from_finalize,
         )
-        planned = result.due - result.since
+        planned = max(result.delay, result.hold)  # a client that asks late is late by itself
         return Send(text, result=True, wait=Wait(Step.LISTEN_FINAL, result.since, planned))
 
     def _end_utterance(self) -> None:
@@ -248,8 +254,11 @@ class ListenV1(Listening):
                 self._closing = self._expect(now, hold=0.0)
                 if self.ear.silence < BREATH:  # in the middle of speech: what there is, now
                     self._closing.since = now
-            self._closing.until = min(self._closing.until, self.ear.position)
+            closing = self._closing
+            closing.until = min(closing.until, self.ear.position)
             self._seal()
+            closing.until = self.ear.position  # a result reaches as far as was listened
+            self._said = self.ear.last_sound
         if self._results:
             last = self._results[-1]
             last.hold, last.not_before, last.from_finalize = 0.0, now, from_finalize

@@ -78,7 +78,8 @@ async def complete(emulator: Emulator, exchange: Exchange) -> web.StreamResponse
         exchange.answered(Step.CHAT_FIRST_TOKEN, exchange.arrived, delay)
         return await _whole(exchange, completion.whole(delay, per_token), fault)
     kind = None if fault is None else fault.kind
-    answer_stream = _Stream(exchange, Step.CHAT_FIRST_TOKEN, delay, per_token, fault)
+    written = completion.written
+    answer_stream = _Stream(exchange, Step.CHAT_FIRST_TOKEN, delay, per_token, fault, written)
     chunks = wrong.events(completion.chunks(delay, per_token), kind)
     return await answer_stream.send(chunks, {"Content-Type": "text/event-stream"})
 
@@ -201,6 +202,8 @@ class _Stream:
     every: float
     """Seconds between two pieces."""
     fault: Fault | None
+    written: int | None = None
+    """The piece that makes what came before of use, if not every piece is."""
 
     async def send(self, pieces: list[bytes], headers: dict[str, str]) -> web.StreamResponse:
         exchange, kind = self.exchange, None if self.fault is None else self.fault.kind
@@ -218,6 +221,8 @@ class _Stream:
                 await self._break(response, kind)
             if not sent:
                 exchange.answered(self.step, exchange.arrived, self.delay)
+            if sent == self.written:
+                exchange.answered(Step.CHAT_WRITTEN, first_at, sent * every)
             await exchange.write(response, piece)
             sent += 1
         if sent <= halfway:

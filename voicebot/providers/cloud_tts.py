@@ -19,10 +19,10 @@ from voicebot.audio.resample import StreamResampler
 from voicebot.providers.in_time import Asked, Limits, in_time
 from voicebot.providers.interfaces import ProviderError, Stage
 
-AUDIBLE = 330
-"""A sample this far from zero is sound: -40 dB of full scale."""
-LEAD_IN = 0.020
-"""Seconds kept before it, so that the first consonant is whole."""
+AUDIBLE = 164
+"""A sample this far from zero is sound: -46 dB of full scale, 26 dB below a voice."""
+LEAD_IN = 0.005
+"""Seconds kept before it, so that the first consonant is whole. The caller waits for them."""
 CHECK_TEXT = "Oui."
 """What is synthesised to see whether a voice works, and to warm its connections."""
 

@@ -48,8 +48,7 @@ class Dialect:
 
     new_words: Callable[[], TurnWords]
     batch: float
-    """Seconds of audio in one message. Each message costs 25 us of the loop; at a pause the rest
-    goes at once, so batching delays nothing that is waited for."""
+    """Seconds of audio in one message, each of which costs 25 us of the loop."""
     ask: Callable[[Any], Awaitable[None]]
     """Wish that everything sent so far be made final."""
     keep_alive: Callable[[Any], Awaitable[None]] | None
@@ -57,7 +56,7 @@ class Dialect:
 
 NOVA = Dialect(
     new_words=FinalWords,
-    batch=0.06,
+    batch=0.02,  # as it comes: what they have late, they answer late
     ask=lambda socket: socket.send_finalize(),
     keep_alive=lambda socket: socket.send_keep_alive(),
 )

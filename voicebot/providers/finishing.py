@@ -21,7 +21,7 @@ LEVEL_DBFS = -19.0
 PEAK = 10 ** (-1 / 20)
 #: Trimming: what is below this fraction of the loudest sample is silence at the ends.
 _SILENT = 0.02
-_LEAD_IN = 0.020
+_LEAD_IN = 0.010
 _TAIL = 0.060
 _FADE = 0.005
 #: Seconds of silence that a listener expects after a mark.

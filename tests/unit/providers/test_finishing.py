@@ -41,7 +41,7 @@ def test_pauses_in_speech_do_not_make_it_louder() -> None:
 def test_the_synthesisers_silence_gives_way_to_the_marks(mark: str, pause: float) -> None:
     pcm = finish(padded(tone(1, 0.5)), RATE, mark)
 
-    assert seconds(pcm) == pytest.approx(1 + 0.08 + pause, abs=0.01)
+    assert seconds(pcm) == pytest.approx(1 + 0.07 + pause, abs=0.01)
 
 
 def test_loud_peaks_are_bent_and_not_clipped() -> None:

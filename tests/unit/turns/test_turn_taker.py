@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +16,12 @@ from voicebot.turns.events import (
     SpeechStopped,
     TurnEvent,
 )
-from voicebot.turns.speech import HANGOVER_SECONDS, MOST_INERTIA_SECONDS, SpeechDetector
+from voicebot.turns.speech import (
+    HANGOVER_SECONDS,
+    MOST_INERTIA_SECONDS,
+    QUIET_SECONDS,
+    SpeechDetector,
+)
 from voicebot.turns.turn_taker import BARGE_IN_SECONDS, TurnTaker
 
 WINDOW = 1 / 32  # about Silero's 32 ms, and exact in binary
@@ -38,36 +45,63 @@ def test_one_utterance() -> None:
     assert paused == Paused(1, 13 * WINDOW)
 
 
-def test_speech_stops_at_its_last_sound_and_is_noticed_as_before() -> None:
-    """The probability stays high for three windows in which nothing sounds any more."""
+def test_speech_has_stopped_when_nothing_was_heard_for_long_enough() -> None:
+    """The probability stays high for six windows in which nothing sounds any more."""
     taker = TurnTaker()
     play(taker, [0.9] * 10)
-    for i, quiet in ((10, 1.0), (11, 2.0), (12, 3.0)):
-        assert taker.window(0.9, i * WINDOW, (i + 1) * WINDOW, quiet * WINDOW) == []
-    events = play(taker, [0.0] * 10, start=13 * WINDOW)
-    assert events == [SpeechStopped(10 * WINDOW), Paused(1, 10 * WINDOW)]
+    silent = math.ceil(QUIET_SECONDS / WINDOW)
+    told = [
+        taker.window(0.9, i * WINDOW, (i + 1) * WINDOW, (i - 9) * WINDOW)
+        for i in range(10, 10 + silent + 2)
+    ]
+    assert told == [
+        *[[]] * (silent - 1),
+        [SpeechStopped(10 * WINDOW), Paused(1, 10 * WINDOW)],
+        *[[]] * 2,  # what is left of the probability is no new speech
+    ]
     assert taker.transcript(1, Completeness.COMPLETE)
     assert taker.deadline() == 10 * WINDOW + Waits().complete
 
 
-def test_a_sound_that_lies_too_far_back_was_not_the_last() -> None:
-    """A voice that has become very soft is heard by the detector alone."""
+def test_speech_that_resumes_with_a_sound_is_new_speech() -> None:
+    detector = SpeechDetector()
+    detector.window(0.9, 0.0, WINDOW)
+    assert detector.silent_until(QUIET_SECONDS + WINDOW) == SpeechStopped(WINDOW)
+    begin = 8 * WINDOW
+    assert detector.window(0.9, begin, begin + WINDOW, 0.2) is None
+    assert detector.window(0.9, begin, begin + WINDOW, 0.01) == SpeechStarted(begin)
+
+
+def test_a_voice_that_has_become_very_soft_is_heard_by_the_detector_alone() -> None:
     taker = TurnTaker()
     play(taker, [0.9] * 10)
+    events = []
     for i in range(10, 42):
-        taker.window(0.9, i * WINDOW, (i + 1) * WINDOW, (i - 9) * WINDOW)
-    events = play(taker, [0.0] * 10, start=42 * WINDOW)
-    assert events[0] == SpeechStopped(42 * WINDOW - MOST_INERTIA_SECONDS)
+        events += taker.window(0.9, i * WINDOW, (i + 1) * WINDOW, (i - 9) * WINDOW)
+    stopped, paused, started, lasted = events
+    assert (stopped, paused) == (SpeechStopped(10 * WINDOW), Paused(1, 10 * WINDOW))
+    assert isinstance(started, SpeechStarted)
+    assert started.at <= 10 * WINDOW + MOST_INERTIA_SECONDS
+    assert lasted == SpeechLasted(started.at)
+    assert play(taker, [0.0] * 10, start=42 * WINDOW)[0] == SpeechStopped(42 * WINDOW)
 
 
 @given(st.lists(st.floats(0.0, 2.0), min_size=1, max_size=40))
-def test_speech_never_stops_before_it_began_or_after_its_last_window(quiet: list[float]) -> None:
+def test_speech_stops_after_it_began_and_never_after_its_last_window(quiet: list[float]) -> None:
     detector = SpeechDetector()
-    for i, seconds in enumerate(quiet):
-        detector.window(0.9, i * WINDOW, (i + 1) * WINDOW, seconds)
-    stopped = detector.silent_until(100.0)
-    assert isinstance(stopped, SpeechStopped)
-    assert WINDOW <= stopped.at <= len(quiet) * WINDOW
+    edges = [
+        edge
+        for i, seconds in enumerate(quiet)
+        if (edge := detector.window(0.9, i * WINDOW, (i + 1) * WINDOW, seconds))
+    ]
+    if detector.speaking:
+        stopped = detector.silent_until(100.0)
+        assert stopped is not None
+        edges.append(stopped)
+    for started, stopped in zip(edges[::2], edges[1::2], strict=True):
+        assert isinstance(started, SpeechStarted)
+        assert isinstance(stopped, SpeechStopped)
+        assert started.at < stopped.at <= len(quiet) * WINDOW
 
 
 def test_a_click_interrupts_nobody() -> None:
