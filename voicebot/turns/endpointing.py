@@ -8,7 +8,10 @@ At each pause the words so far are fetched at once, while the silence goes on::
 How long the silence must last depends on what was said: an answer that is complete ("oui", ten
 digits) ends the turn as soon as its words are known; half a phone number gets time to go on. What
 only a language model understands is open until its reply has begun: that it can be answered is the
-best sign that it was all. Speech
+best sign that it was all. People also hear it, by how somebody stopped: so whoever
+listens for that may confirm that a turn is over whose words may be all, and its wait is that of an
+answer. It never makes a wait longer, and half a phone number stays half a phone number, however
+finished it sounds. Speech
 before the end starts the wait afresh. Waits are counted from the true end of speech, so a slow
 transcript costs nothing that the wait had not already spent.
 """
@@ -19,6 +22,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from voicebot.turns.events import EndOfTurn, Paused
+
+FINISHED = 0.7
+"""Probability from which a caller sounds finished. Of whole sentences of telephone French four in
+five reach it 0.3 s after the last sound, of sentences cut off anywhere one in four (0047)."""
 
 
 class Completeness(Enum):
@@ -43,9 +50,11 @@ class Waits:
     open: float = 0.65
     incomplete: float = 1.3
 
-    def of(self, completeness: Completeness) -> float:
+    def of(self, completeness: Completeness, *, sounds_finished: bool = False) -> float:
         match completeness:
             case Completeness.COMPLETE:
+                return self.complete
+            case Completeness.ANSWERABLE | Completeness.OPEN if sounds_finished:
                 return self.complete
             case Completeness.ANSWERABLE:
                 return self.answerable
@@ -66,6 +75,7 @@ class Endpointer:
         self._spoken = 0.0
         self._paused_at: float | None = None
         self._completeness: Completeness | None = None
+        self._sounds_finished = False
 
     @property
     def in_turn(self) -> bool:
@@ -85,6 +95,7 @@ class Endpointer:
             self._speech_began = None
         self._pause += 1
         self._paused_at = at
+        self._sounds_finished = False
         return Paused(self._pause, at)
 
     def transcript(self, pause: int, completeness: Completeness) -> bool:
@@ -94,11 +105,20 @@ class Endpointer:
         self._completeness = completeness
         return True
 
+    def sounded(self, pause: int, probability: float) -> bool:
+        """How likely the caller has finished, by the sound of *pause*; it may be told repeatedly,
+        and the highest counts. False if it comes too late to matter."""
+        if pause != self._pause or self._paused_at is None:
+            return False
+        self._sounds_finished = self._sounds_finished or probability >= FINISHED
+        return True
+
     def deadline(self) -> float | None:
         """When :meth:`poll` will say that the turn is over, as things stand."""
         if self._paused_at is None or self._completeness is None:
             return None
-        return self._paused_at + self._waits.of(self._completeness)
+        wait = self._waits.of(self._completeness, sounds_finished=self._sounds_finished)
+        return self._paused_at + wait
 
     def poll(self, now: float) -> EndOfTurn | None:
         deadline = self.deadline()

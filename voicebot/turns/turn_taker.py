@@ -67,6 +67,10 @@ class TurnTaker:
         """False if it is out of date: the caller went on, or the turn is over."""
         return self._endpointer.transcript(pause, completeness)
 
+    def sounded(self, pause: int, probability: float) -> bool:
+        """How likely the caller has finished, by how *pause* sounds. False if it is out of date."""
+        return self._endpointer.sounded(pause, probability)
+
     def deadline(self) -> float | None:
         return self._endpointer.deadline()
 

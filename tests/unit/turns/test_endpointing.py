@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from voicebot.turns.endpointing import Completeness, Endpointer, Waits
+from voicebot.turns.endpointing import FINISHED, Completeness, Endpointer, Waits
 
 WAITS = Waits(complete=0.25, answerable=0.5, open=0.65, incomplete=1.3)
 
@@ -85,3 +87,66 @@ def test_abandoning_ends_the_turn_as_it_is() -> None:
     assert end is not None
     assert end.pause == pause
     assert not endpointer.transcript(pause, Completeness.COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("completeness", "wait"),
+    [
+        (Completeness.COMPLETE, 0.25),
+        (Completeness.ANSWERABLE, 0.25),
+        (Completeness.OPEN, 0.25),
+        (Completeness.INCOMPLETE, 1.3),
+    ],
+)
+@pytest.mark.parametrize("words_first", [True, False])
+def test_a_sound_of_being_finished_confirms_words_that_may_be_all(
+    completeness: Completeness, wait: float, words_first: bool
+) -> None:
+    endpointer, pause = paused_endpointer()
+    if words_first:
+        endpointer.transcript(pause, completeness)
+    assert endpointer.sounded(pause, FINISHED)
+    if not words_first:
+        assert endpointer.poll(60.0) is None, "there are no words yet"
+        endpointer.transcript(pause, completeness)
+    assert endpointer.deadline() == pytest.approx(3.0 + wait)
+
+
+def test_how_it_sounded_is_forgotten_when_the_caller_goes_on() -> None:
+    endpointer, first = paused_endpointer()
+    assert endpointer.sounded(first, 1.0)
+    endpointer.speech_started(3.2)
+    assert not endpointer.sounded(first, 1.0)
+    second = endpointer.speech_stopped(4.0).pause
+    assert not endpointer.sounded(first, 1.0), "it is about the pause before"
+    endpointer.transcript(second, Completeness.OPEN)
+    assert endpointer.deadline() == pytest.approx(4.65)
+
+
+def test_how_it_sounded_is_of_no_use_when_the_turn_is_over() -> None:
+    endpointer, pause = paused_endpointer()
+    endpointer.transcript(pause, Completeness.COMPLETE)
+    assert endpointer.poll(3.5) is not None
+    assert not endpointer.sounded(pause, 1.0)
+
+
+@given(
+    completeness=st.sampled_from(Completeness),
+    probabilities=st.lists(st.floats(0, 1)),
+    words_at=st.integers(0, 5),
+)
+def test_sound_confirms_and_never_prolongs(
+    completeness: Completeness, probabilities: list[float], words_at: int
+) -> None:
+    """Whatever is heard, in whatever order, the turn ends no later than without it."""
+    endpointer, pause = paused_endpointer()
+    for number, probability in enumerate(probabilities):
+        if number == words_at:
+            endpointer.transcript(pause, completeness)
+        endpointer.sounded(pause, probability)
+    endpointer.transcript(pause, completeness)
+    deadline = endpointer.deadline()
+    assert deadline is not None
+    assert deadline <= 3.0 + WAITS.of(completeness)
+    if all(probability < FINISHED for probability in probabilities):
+        assert deadline == 3.0 + WAITS.of(completeness)
