@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support import role_files
 from tests.support.asterisk import LOOPBACK, REPOSITORY, STRANGER_ADDRESS, AsteriskInstance
 from tests.support.scene import Voicebot, no_voicebot, scene, story
 from tests.support.service import ServiceInstance
@@ -192,3 +193,35 @@ async def test_only_this_host_may_probe_and_nothing_but_a_probe_comes_of_it(
     known = str(as_live)
     assert asterisk.call_log(known) == []
     assert asterisk.call_log(f"{known[:14]}8{known[15:]}") != []
+
+
+@story
+async def test_as_a_customer_it_hears_the_greeting_and_leaves_what_a_customer_leaves(
+    service: ServiceInstance, tmp_path: Path
+) -> None:
+    """The self-check's call, on the line that the playbook gives it."""
+    role_files.render("asterisk", ["endpoints.conf"], {}, tmp_path)
+    hung_up = {"outcome": "caller_hangup", "traffic": "live"}
+    before = service.count("calls_total", **hung_up), service.count("recordings_total")
+    with AsteriskInstance((tmp_path / "endpoints.conf").read_text()) as site:
+        async with scene(site, service):
+            done = await probe(site, service, "--customer", "777", "--json")
+            nobody = await probe(site, service, "--customer", "000000", "--json")
+    assert (done.status, done.errors) == (0, "")
+    assert (done.json["answered"], done.json["heard"]) == (True, True)
+    assert done.json["packets"] > 100
+    after = service.count("calls_total", **hung_up), service.count("recordings_total")
+    assert after == (before[0] + 1, before[1] + 1)
+    assert (nobody.status, nobody.json["answered"]) == (1, False)
+    assert nobody.json["fault"] == "Asterisk answers 404 Not Found"
+
+
+@story
+async def test_a_customer_who_finds_no_asterisk_says_so(service: ServiceInstance) -> None:
+    class Nowhere(AsteriskInstance):
+        def __init__(self) -> None:
+            self.sip_port = 9  # discard
+
+    done = await probe(Nowhere(), service, "--customer", "777")
+    assert done.status == 1
+    assert done.output == "failed: it was not answered\n"

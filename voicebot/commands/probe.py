@@ -3,8 +3,9 @@
 It calls through Asterisk (PROBE_SIP_ADDRESS) or, with ``--direct``, the voicebot itself; hears the
 greeting, says goodbye, and hears whether it was understood. A timer does so each minute
 (systemd/voicebot-probe.timer) and leaves its figures for Prometheus; by hand it prints what
-happened when, and where to look if it failed. Exit status: 0 as it should be, 1 not so, 2 no call
-could be placed.
+happened when, and where to look if it failed. ``--customer NUMBER`` is a call of another kind, the
+self-check's: a customer's, which is in the journal and recorded. Exit status: 0 as it should be, 1
+not so, 2 no call could be placed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
 from voicebot import config
-from voicebot.probe import report
+from voicebot.probe import report, visit
 from voicebot.probe.call import Result, Way, place
 from voicebot.simulator import recording
 from voicebot.simulator.feed import EventFeed
@@ -36,10 +38,17 @@ _FAILED, _IMPOSSIBLE = 1, 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this command on *parser*."""
-    parser.add_argument(
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
         "--direct",
         action="store_true",
         help="call the voicebot's AudioSocket port, without Asterisk: is it that or this?",
+    )
+    kind.add_argument(
+        "--customer",
+        metavar="NUMBER",
+        help="call NUMBER as a customer would, hear the greeting and hang up: an ordinary call, "
+        "recorded and in the journal. Needs the line `selfcheck` of the playbook",
     )
     parser.add_argument(
         "--metrics",
@@ -58,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Place the call; see the module for the exit status."""
     try:
         settings = config.load()
+        if args.customer:
+            return _visit(args, settings)
         said, line = uvloop.run(_line(settings))
     except (config.SettingsError, LineError) as error:
         print(f"probe: {error}", file=sys.stderr)
@@ -70,12 +81,28 @@ def run(args: argparse.Namespace) -> int:
     return _leave(args, result)
 
 
+def _visit(args: argparse.Namespace, settings: config.Settings) -> int:
+    """The call of ``--customer``; metrics and a recording by us are for probes."""
+    made = uvloop.run(visit.pay(args.customer, _asterisk(settings)))
+    if args.json:
+        print(json.dumps(asdict(made)))
+    elif not made.answered:
+        print(f"failed: {made.fault}")
+    else:
+        print(f"{'ok' if made.heard else 'failed: nothing was heard'}, {made.packets} packets")
+    return 0 if made.heard else _FAILED
+
+
+def _asterisk(settings: config.Settings) -> tuple[str, int]:
+    host, _, port = settings.probe_sip_address.rpartition(":")
+    return host, int(port)
+
+
 def _way(args: argparse.Namespace, settings: config.Settings) -> Way:
     control = EventFeed(settings.control_host, settings.control_port)
     if args.direct:
         return Way(settings.audiosocket_host, settings.audiosocket_port, False, control)
-    host, _, port = settings.probe_sip_address.rpartition(":")
-    return Way(host, int(port), True, control)
+    return Way(*_asterisk(settings), True, control)
 
 
 async def _line(settings: config.Settings) -> tuple[str, Line]:
