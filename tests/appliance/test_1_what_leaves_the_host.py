@@ -23,6 +23,7 @@ from tests.support.fresh_host import HOST, PROVIDER, STRANGER, TRUNK, FreshHost
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
 
 TLS = 5061
+METRICS = "/var/lib/prometheus/node-exporter"
 WORD = "internet"
 """The customer who was helped has said it: it is in the journal."""
 
@@ -54,6 +55,7 @@ def test_a_trunk_by_tls_and_its_certificate_is_renewed(appliance: Appliance) -> 
             "asterisk_tls_certificate": pair.certificate,
             "asterisk_tls_key": pair.key,
             "asterisk_tls_ca": authority.certificate,
+            "asterisk_tls_check_at": "* * * * *",
         }
 
     tags = ("--tags", "host_firewall,asterisk,verify")
@@ -67,6 +69,11 @@ def test_a_trunk_by_tls_and_its_certificate_is_renewed(appliance: Appliance) -> 
             assert "the trunk `second` is registered" in run.output
             assert (shown(TRUNK), shown(STRANGER)) == (first.certificate, "")
             asyncio.run(exchange.called())
+            host.ssh(f"rm {METRICS}/voicebot-certificate.prom")
+            seen = f"grep -q ^asterisk_tls_certificate_expiry {METRICS}/voicebot-certificate.prom"
+            outside.wait_for(
+                host, seen, 120, "cron has looked at it", "journalctl -t voicebot-certificate -n 9"
+            )
             runs = host.ssh("docker inspect -f '{{.State.StartedAt}}' asterisk")
             run = appliance.play("site", *tags, **site(renewed))
             assert shown(TRUNK) == renewed.certificate
@@ -78,6 +85,10 @@ def test_a_trunk_by_tls_and_its_certificate_is_renewed(appliance: Appliance) -> 
         appliance.play("site", *tags)
         assert shown(TRUNK) == ""
     assert "tls" not in host.ssh("ls /etc/asterisk/voicebot.d")
+    assert "certificate" not in host.ssh(f"ls {METRICS} /etc/cron.d")
+    site_has = host.ssh(f"cat {METRICS}/voicebot-site.prom")
+    assert 'asterisk_trunk{resource="operator"} 1' in site_has
+    assert "tls" not in site_has
 
 
 @pytest.fixture
@@ -95,7 +106,7 @@ def test_a_backup_that_is_encrypted_and_one_on_another_machine(
 ) -> None:
     """Cron makes them, and what is destroyed afterwards comes back."""
     host = appliance.host
-    metrics = "/var/lib/prometheus/node-exporter/voicebot-backup.prom"
+    metrics = f"{METRICS}/voicebot-backup.prom"
 
     def night(**variables: Any) -> None:
         appliance.play(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from voicebot.telemetry.instruments import MetricInfo
 from voicebot.telemetry.metrics import Metrics
 from voicebot.telemetry.probes import INVENTORY as OF_PROBES
+from voicebot.telemetry.site import INVENTORY as OF_SITES
 from voicebot.telemetry.tasks import INVENTORY as OF_TASKS
 
 _HEAD = """\
@@ -48,6 +49,16 @@ not reach is left out.
 |---|---|---|---|
 """
 
+_SITES = """
+## Sites of the playbook
+
+The role asterisk leaves these for the same collector, and `voicebot-certificate` each morning what
+it saw: its task is `certificate`.
+
+| Name | Type | Labels | What it tells |
+|---|---|---|---|
+"""
+
 _FOOT = """
 `process_*`, `python_info` and `python_gc_*` come from the Prometheus client library.
 """
@@ -55,7 +66,7 @@ _FOOT = """
 
 def names() -> list[str]:
     """Every metric name as a query writes it, without the suffixes of a histogram."""
-    return [info.name for info in (*Metrics().inventory, *OF_TASKS, *OF_PROBES)]
+    return [info.name for info in (*Metrics().inventory, *OF_TASKS, *OF_PROBES, *OF_SITES)]
 
 
 def markdown() -> str:
@@ -67,8 +78,9 @@ def markdown() -> str:
         for info in inventory
         if info.buckets
     )
-    tasks, probes = ("".join(map(_row, infos)) for infos in (OF_TASKS, OF_PROBES))
-    return _HEAD + rows + _TAIL + buckets + _TASKS + tasks + _PROBES + probes + _FOOT
+    tasks, probes, sites = ("".join(map(_row, infos)) for infos in (OF_TASKS, OF_PROBES, OF_SITES))
+    files = _TASKS + tasks + _PROBES + probes + _SITES + sites
+    return _HEAD + rows + _TAIL + buckets + files + _FOOT
 
 
 def _row(info: MetricInfo) -> str:

@@ -1,0 +1,116 @@
+"""What a host's `voicebot-certificate` sees of the certificate shown, and leaves for alerts."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.certificates import DAY, Authority, Pair
+from tests.support.servers import free_port
+
+PROGRAM = Path(__file__).parents[2] / "ansible/roles/asterisk/files/voicebot-certificate"
+AUTHORITY = Authority()
+END = "asterisk_tls_certificate_expiry_timestamp_seconds"
+SUCCESS = "voicebot_task_last_success_timestamp_seconds"
+RUN = "voicebot_task_last_run_timestamp_seconds"
+
+
+@contextlib.contextmanager
+def showing(pair: Pair, folder: Path) -> Iterator[int]:
+    """A server that shows *pair* on the port that is given; it says nothing."""
+    files = folder / "certificate", folder / "key"
+    files[0].write_text(pair.certificate)
+    files[1].write_text(pair.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    plain, _ = listener.accept()
+                except OSError:
+                    return
+                with (
+                    contextlib.suppress(OSError),
+                    context.wrap_socket(plain, server_side=True) as line,
+                ):
+                    line.recv(1)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+def look(port: int, metrics: Path) -> tuple[int, str, dict[str, float]]:
+    """Its exit status, what it prints, and what it has left."""
+    done = subprocess.run(
+        [sys.executable, PROGRAM, str(port), metrics],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    left = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(metrics.read_text())
+        for sample in family.samples
+        if sample.labels in ({}, {"task": "certificate"})
+    }
+    return done.returncode, done.stdout.strip(), left
+
+
+def test_what_is_shown_is_told_with_its_end(tmp_path: Path) -> None:
+    metrics, now = tmp_path / "it.prom", time.time()
+    with showing(AUTHORITY.sign("192.0.2.1", days=20.5), tmp_path) as port:
+        status, said, left = look(port, metrics)
+    assert (status, said) == (0, "TLS answers with a certificate that is good for 20 days")
+    assert left[END] == pytest.approx(now + 20.5 * DAY.total_seconds(), abs=60)
+    assert left[SUCCESS] == left[RUN] == pytest.approx(now, abs=60)
+    assert metrics.stat().st_mode & 0o777 == 0o644
+    assert [file.name for file in tmp_path.glob("*it.prom*")] == ["it.prom"]
+
+
+def test_one_that_has_expired_is_read_as_well(tmp_path: Path) -> None:
+    metrics, now = tmp_path / "it.prom", time.time()
+    with showing(AUTHORITY.sign("192.0.2.1", days=-1), tmp_path) as port:
+        status, said, left = look(port, metrics)
+    assert (status, said) == (1, "nobody can connect by TLS (certificate has expired)")
+    assert left[END] == pytest.approx(now - DAY.total_seconds(), abs=60)
+    assert left[SUCCESS] == pytest.approx(now, abs=60), "it was looked at, all the same"
+
+
+def test_where_nobody_answers_the_last_success_grows_old(tmp_path: Path) -> None:
+    metrics = tmp_path / "it.prom"
+    with showing(AUTHORITY.sign("192.0.2.1"), tmp_path) as port:
+        _, _, before = look(port, metrics)
+    status, said, left = look(free_port(), metrics)
+    assert status == 1
+    assert said.startswith("nobody can connect by TLS (")
+    assert "refused" in said
+    assert (left[END], left[SUCCESS]) == (before[END], before[SUCCESS])
+    assert left[RUN] > before[RUN]
+
+
+def test_without_a_success_yet_there_is_none(tmp_path: Path) -> None:
+    _, _, left = look(free_port(), tmp_path / "it.prom")
+    assert left.keys() == {RUN}
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, PROGRAM, str(free_port()), tmp_path / "nowhere" / "it.prom"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "nowhere/it.prom: No such file or directory" in done.stderr
