@@ -26,6 +26,6 @@ VARIABLES: dict[str, Any] = {
         "SILENCE_WARNING_TIMEOUT": 60,
         "SILENCE_HANGUP_TIMEOUT": 120,
     },
-    "backup_target": "/srv/backup",
+    "backup_target": "/srv/the backups",
     "verify_probe": False,  # its calls would be counted among the tests'
 }

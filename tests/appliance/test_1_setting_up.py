@@ -231,5 +231,5 @@ def test_cron_runs_what_is_due(appliance: Appliance) -> None:
         good = f"grep -q 'success_timestamp_seconds{{task=.{task}' {folder}/voicebot-{task}.prom"
         wait_for(host, good, 240, f"{task} has run", "journalctl -t voicebot-task -n 40")
     assert int(host.ssh("find /var/lib/voicebot/var/recordings -name '*.mp3' | wc -l")) > 0
-    assert host.ssh("ls /srv/backup").strip()
+    assert host.ssh("ls '/srv/the backups'").strip()
     appliance.play("site", "--tags", "recordings,backup")

@@ -118,9 +118,9 @@ def test_a_backup_that_is_encrypted_and_one_on_another_machine(
         outside.wait_for(host, good, 180, "a backup", "journalctl -t voicebot-task -n 40")
         assert "every file is as it was saved" in host.ssh("voicebot-restore --check")
 
-    night(backup_target="restic:/srv/restic")
-    assert host.ssh("ls /srv/restic/snapshots")
-    assert host.ssh(f"grep -rlaF {WORD} /srv/restic", check=False) == ""
+    night(backup_target="restic:/srv/the vault")
+    assert host.ssh("ls '/srv/the vault/snapshots'")
+    assert host.ssh(f"grep -rlaF {WORD} '/srv/the vault'", check=False) == ""
     assert host.ssh(f"grep -rlaF {WORD} /var/lib/voicebot/var"), "as here it can be read"
 
     night(

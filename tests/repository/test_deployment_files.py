@@ -109,7 +109,7 @@ def test_what_a_host_runs_at_night_is_what_the_one_place_says(task: str, tmp_pat
         script = script.replace(path, ours)
     done = subprocess.run(
         ["/bin/bash", "-c", script, "voicebot-task", "5h", task, "--an-option"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "TASK_VOLUMES": "/mnt/one /mnt/two"},
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "TASK_VOLUMES": "/mnt/the one\n/mnt/two"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -123,7 +123,7 @@ def test_what_a_host_runs_at_night_is_what_the_one_place_says(task: str, tmp_pat
     metrics = ["--metrics", f"/metrics/voicebot-{task}.prom"] if task != "restore" else []
     assert arguments.read_text().splitlines() == [
         "run", "--rm", "--pull=never", *wanted,
-        "--mount=type=bind,source=/mnt/one,target=/mnt/one",
+        "--mount=type=bind,source=/mnt/the one,target=/mnt/the one",
         "--mount=type=bind,source=/mnt/two,target=/mnt/two",
         "voicebot:1-full", *run_flags.command(flags),
         task, *metrics, "--an-option",

@@ -22,7 +22,8 @@ OFFICE = "127.0.0.33"
 CUSTOMER = "127.0.0.31"
 TECHNICIAN, TECHNICIAN_PORT = "127.0.0.32", 5060
 NUMBER = "0912345678"
-PASSWORD = "a-password-of-the-trunk"
+PASSWORD = "a-password; of-the-trunk"
+"""With a sign that begins a comment in Asterisk's files."""
 
 
 # Whose calls the exchange passes on to the technician: of a subscriber who has registered with it,
@@ -34,7 +35,7 @@ auth = {NUMBER}
 {{line}}
 [{NUMBER}](phone-auth)
 username = {NUMBER}
-password = {PASSWORD}
+password = {PASSWORD.replace(";", chr(92) + ";")}
 [{NUMBER}](phone-aor)
 """
 # or of the one with whom it has registered itself.
@@ -161,7 +162,7 @@ contact = {appliance}
 type = auth
 auth_type = digest
 username = {login or "nobody"}
-password = {PASSWORD}
+password = {PASSWORD.replace(";", chr(92) + ";")}
 
 [customers](line)
 context = customers

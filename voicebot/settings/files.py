@@ -7,10 +7,9 @@ where other programs see them. Nothing here knows which settings there are
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
-
-from dotenv import dotenv_values
 
 MOST_SECRET_BYTES = 65_536
 
@@ -18,8 +17,7 @@ MOST_SECRET_BYTES = 65_536
 def read_file(file: Path, required: bool, faults: list[str]) -> dict[str, str]:
     """The ``KEY=value`` lines of *file*. What is wrong is appended to *faults*."""
     try:
-        with file.open(encoding="utf-8") as stream:
-            return {k: v or "" for k, v in dotenv_values(stream=stream).items()}
+        return _values(file.read_text(encoding="utf-8"), file, faults)
     except FileNotFoundError:
         if required:
             faults.append(f"VOICEBOT_ENV_FILE={str(file)!r}: no such file")
@@ -28,6 +26,22 @@ def read_file(file: Path, required: bool, faults: list[str]) -> dict[str, str]:
             f"{file}: cannot be read ({error}); it must be UTF-8 text, one KEY=value a line"
         )
     return {}
+
+
+def _values(text: str, file: Path, faults: list[str]) -> dict[str, str]:
+    # Where no file is read (the playbook checks settings on its controller) there is no dotenv.
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
+    unreadable = [
+        f"{file}, line {found.original.line}: is not KEY=value; is a quote open?"
+        for found in parse_stream(io.StringIO(text))
+        if found.error
+    ]
+    if unreadable:  # dotenv would leave these out
+        faults += unreadable
+        return {}
+    return {k: v or "" for k, v in dotenv_values(stream=io.StringIO(text)).items()}
 
 
 def read_secrets(directory: Path, faults: list[str]) -> dict[str, str]:

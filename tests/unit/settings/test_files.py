@@ -1,4 +1,6 @@
-"""Secrets come from files of their own, and a faulty one is named without its content."""
+"""The settings file is read as it is meant or not at all; secrets come from files of their own, and
+a faulty one is named without its content.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import role_files
 from voicebot.config import Settings, SettingsError, load
 
 NOBODY = 65534
@@ -147,3 +150,24 @@ def test_without_the_embedded_engine_each_stage_needs_a_key(
     assert len(found) == len(told)
     for fault, part in zip(found, told, strict=True):
         assert part in fault
+
+
+def test_a_line_that_cannot_be_read_is_named_and_not_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    file.write_text("LOG_LEVEL=debug\nAGENT='not closed\nTECHNICIANS=always\n")
+    with pytest.raises(SettingsError) as caught:
+        load({"VOICEBOT_ENV_FILE": str(file)})
+    assert caught.value.faults == [f"{file}, line 2: is not KEY=value; is a quote open?"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/mnt/the other disk/sav", "/mnt/o'clock", "/mnt/a #1", '/mnt/"b"', "/mnt/c\\d", " e ", "$f"],
+)
+def test_what_the_playbook_writes_is_read_as_it_was_set(target: str, tmp_path: Path) -> None:
+    """Whatever signs are in it."""
+    texts = {"BACKUP_TARGET": target, "TECHNICIANS": "always", "MAX_CONCURRENT_CALLS": "7"}
+    role_files.render("voicebot", ["voicebot.env"], {"__voicebot_texts": texts}, tmp_path)
+    found = load({"VOICEBOT_ENV_FILE": str(tmp_path / "voicebot.env")})
+    assert found.backup_target == target.strip()
+    assert (found.technicians, found.max_concurrent_calls) == ("always", 7)

@@ -13,6 +13,9 @@ import subprocess
 
 site = json.loads(os.environ["LINES"])
 name = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+# Sections of the files that are shipped, and the role's own.
+taken = {"line", "trunk", "phone", "phone-auth", "phone-aor", "probe", "selfcheck"}
+taken |= {"global", "system", "transport-udp", "transport-tls"}
 trunks = {trunk["name"]: trunk for trunk in site["trunks"]}
 phones = {phone["name"] for phone in site["phones"]}
 
@@ -24,11 +27,19 @@ for trunk in site["trunks"]:
     where = f"asterisk_trunks ({trunk['name']})"
     if not name.fullmatch(trunk["name"]):
         print(f"{where}: a name is a letter, then letters, digits, - and _")
+    if trunk["name"] in taken:
+        print(f"{where}: {trunk['name']!r} is a name of the appliance's own; choose another")
     if not trunk["addresses"]:
         print(f"{where}: addresses: from which address do its calls come?")
     for address in trunk["addresses"]:
         try:
-            ipaddress.ip_network(address)
+            if ipaddress.ip_network(address).subnet_of(ipaddress.ip_network("192.0.2.0/24")):
+                print(
+                    f"{where}: addresses: {address} is the example's, and nobody's: put the "
+                    "operator's there"
+                )
+        except TypeError:
+            pass  # of version 6
         except ValueError:
             print(
                 f"{where}: addresses: {address!r} is no address (192.0.2.10) or network "
@@ -47,10 +58,17 @@ for trunk in site["trunks"]:
     asked = re.search(r";transport=(\w+)", trunk.get("contact") or "")
     if trunk.get("tls") and asked and asked[1] != "tls":
         print(f"{where}: tls, but contact says transport={asked[1]}: leave one of them away")
+numbers = [phone["number"] for phone in site["phones"]]
 for phone in site["phones"]:
     where = f"asterisk_phones ({phone['name']})"
     if not name.fullmatch(phone["name"]):
         print(f"{where}: a name is a letter, then letters, digits, - and _")
+    if phone["name"] in taken:
+        print(f"{where}: {phone['name']!r} is a name of the appliance's own; choose another")
+    if not re.fullmatch(r"\+?[0-9]+", phone["number"]):
+        print(f"{where}: number: {phone['number']!r} is none: digits, with a + before them or not")
+    elif numbers.count(phone["number"]) > 1:
+        print(f"{where}: number: {phone['number']} is another telephone's as well")
     if len(phone["password"]) < 12:
         print(f"{where}: the password is empty or shorter than 12 characters")
     if phone.get("tls") and not site["certificate"]:
@@ -64,6 +82,46 @@ for technician in site["technicians"]:
             print(f"asterisk_technicians: {technician}: {number!r} cannot be dialled")
     elif number not in phones:
         print(f"asterisk_technicians: {technician}: neither NUMBER@TRUNK nor one of the telephones")
+
+for where, text in [
+    *(
+        (f"asterisk_trunks ({t['name']}): registration", t.get("registration"))
+        for t in site["trunks"]
+    ),
+    *((f"asterisk_phones ({p['name']})", p) for p in site["phones"]),
+]:
+    for key in ("username", "password"):
+        value = (text or {}).get(key, "")
+        if value != value.strip() or not value.isprintable():
+            print(
+                f"{where}: {key}: has spaces at its ends, or more than one line; is it all of it?"
+            )
+
+if site["address"] not in ("0.0.0.0", "::"):  # noqa: S104 -- what the operator wrote
+    print(
+        f"asterisk_address: {site['address']}: test calls and the self-check call 127.0.0.1: leave "
+        "it at 0.0.0.0, as the firewall lets in only those whom you list"
+    )
+if site["external"] and not site["networks"]:
+    print(
+        "asterisk_local_networks: empty, but there is asterisk_external_address: name the networks "
+        "on this side of the NAT, or nobody inside hears anything"
+    )
+for network in site["networks"]:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError as error:
+        print(f"asterisk_local_networks: {error}")
+first, last = (site["rtp_ports"] * 2)[:2]
+if len(site["rtp_ports"]) != 2 or not 1024 <= first < last <= 65535:
+    print("asterisk_rtp_ports: must be the first and the last port, from 1024 to 65535")
+elif last - first + 1 < 4 * site["calls"]:
+    print(
+        f"asterisk_rtp_ports: {first} to {last} are {last - first + 1} ports; "
+        f"{site['calls']} calls need {4 * site['calls']}, two a leg, and a transfer has two legs"
+    )
+elif first <= site["sip_port"] <= last:
+    print(f"asterisk_rtp_ports: asterisk_sip_port, {site['sip_port']}, is among {first} to {last}")
 
 for user in pwd.getpwall():
     if user.pw_uid == site["uid"] and user.pw_name != "asterisk":

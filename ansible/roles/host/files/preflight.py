@@ -28,6 +28,12 @@ if operator:
             "the firewall would lock you out"
         )
 
+    if os.environ["SSH_PORT"] and operator[3:] and operator[3] != os.environ["SSH_PORT"]:
+        print(
+            f"host_ssh_port: Ansible came in by port {operator[3]}, and host_ssh_port is "
+            f"{os.environ['SSH_PORT']}; the firewall would lock you out"
+        )
+
 free = shutil.disk_usage("/var/lib").free // 2**20
 least = int(os.environ["LEAST_DISK_MB"])
 # At the first installation: the images of a release come one after the other.

@@ -1,33 +1,18 @@
-"""Say what is wrong with the settings of a site and with the host's ports, a line each.
+"""Say which keys are missing, and what is wrong with the host's users and ports, a line each.
 
 Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04). It is given the names
 of the secrets that are set, not their values.
 """
 
-import difflib
 import json
 import os
 import pwd
-import re
 import socket
 import subprocess
 
 site = json.loads(os.environ["SITE"])
-known = set(site["known"])
 secrets = set(site["secrets"])
 
-for variable, names in (("voicebot_settings", site["settings"]), ("voicebot_secrets", secrets)):
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else "see docs/reference/settings.md"
-            print(f"{variable}: {name}: there is no such setting; {hint}")
-for name in site["settings"]:
-    if re.search(r"_(KEY|TOKEN|PASSWORD|SECRET)$", name):
-        print(
-            f"voicebot_settings: {name} is a secret: it belongs into voicebot_secrets, and its "
-            "value into the vault"
-        )
 if site["speech"] == "cloud":
     if "DEEPGRAM_API_KEY" not in secrets:
         print(

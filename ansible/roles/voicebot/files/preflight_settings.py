@@ -1,0 +1,58 @@
+"""Say what is wrong with the settings of a site, a line each; the voicebot itself knows them.
+
+Runs on the controller, with this checkout's package voicebot in PYTHONPATH. Reads from standard
+input the texts of all settings, the names of those that the site sets, and the names of the secrets
+that are set, not their values.
+"""
+
+import difflib
+import json
+import os
+import sys
+
+from voicebot import config
+
+site = json.load(sys.stdin)
+table = {found.metadata["env"]: found.metadata for found in config.described()}
+ours = {  # other roles go by these, too
+    "AUDIOSOCKET_PORT": "voicebot_audiosocket_port",
+    "BACKUP_TARGET": "backup_target",
+    "CONTROL_PORT": "voicebot_control_port",
+    "LOOP_CORE": "cpu_layout_loop",
+    "PROBE_SIP_ADDRESS": "asterisk_sip_port",
+    "SCRIPT_FILE": "voicebot_script",
+    "WORKER_CORES": "cpu_layout_workers",
+}
+
+wrong = set()
+for variable, names in (("voicebot_settings", site["own"]), ("voicebot_secrets", site["secrets"])):
+    for name in names:
+        if name not in table:
+            close = difflib.get_close_matches(name, table, 1)
+            hint = f"did you mean {close[0]}?" if close else "see docs/reference/settings.md"
+            print(f"{variable}: {name}: there is no such setting; {hint}")
+            wrong.add(name)
+for name in site["own"]:
+    if name in table and table[name]["secret"]:
+        print(
+            f"voicebot_settings: {name} is a secret: it belongs into voicebot_secrets, and its "
+            "value into the vault"
+        )
+        wrong.add(name)
+    elif name in ours:
+        print(f"voicebot_settings: {name} follows from {ours[name]}: set that in place of it")
+        wrong.add(name)
+
+# What is given as a secret is not looked at here, but that it is given.
+given = {"VOICEBOT_ENV_FILE": os.devnull, "EMBEDDED_ENGINE": site["embedded"]}
+given |= {name: text for name, text in site["texts"].items() if name not in wrong}
+for name in site["secrets"]:
+    if name.endswith("_API_KEY"):
+        given[name] = "given"
+try:
+    config.load(given)
+except config.SettingsError as error:
+    for fault in error.faults:
+        # Which key is missing with voicebot_speech=cloud is said by the other half.
+        if "=auto: there is nobody" not in fault:
+            print(f"voicebot_settings: {fault.replace(' (environment)', '')}")

@@ -1,0 +1,129 @@
+"""Mistakes of operators in their one file: what the playbook says before it changes anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.preflight import problems
+
+pytestmark = pytest.mark.timeout(600)
+
+GOOD: dict[str, Any] = {
+    "asterisk_trunks": [{"name": "operator", "addresses": ["198.51.100.7"]}],
+    "asterisk_technicians": ["600@operator"],
+    "grafana_enabled": False,
+    "alertmanager_smtp_smarthost": "mail.example.org:587",
+    "alertmanager_smtp_from": "voicebot@example.org",
+    "alertmanager_page_mail": "one@example.org, two@example.org",
+    "alertmanager_page_webhook": "https://example.org/page",
+    "backup_target": "/mnt/the other disk/sav",
+    "backup_at": "*/20 4-6,22 1-15/2 jan,jul mon-fri",
+    "asterisk_sip_port": 5080,
+    "voicebot_settings": {"MAX_CONCURRENT_CALLS": 20, "TRACE_TRANSCRIPTS": False},
+}
+
+
+def test_a_site_as_it_should_be_is_let_pass(tmp_path: Path) -> None:
+    assert problems(tmp_path, GOOD) == []
+
+
+def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
+    telephone = {"name": "selfcheck", "number": "601", "password": "long enough; for all "}
+    found = problems(
+        tmp_path,
+        {
+            **GOOD,
+            "asterisk_trunks": [
+                {"name": "probe", "addresses": ["192.0.2.10"]},
+                {"name": "operator", "addresses": ["198.51.100.7"], "watch": True},
+            ],
+            "asterisk_phones": [telephone, {**telephone, "name": "six", "password": "short"}],
+            "asterisk_address": "198.51.100.9",
+            "asterisk_external_address": "198.51.100.9",
+            "asterisk_rtp_ports": [20000, 20019],
+            "asterisk_most_calls": 20,
+            "asterisk_tls_check_at": "30 25 * * *",
+            "alertmanager_smtp_smarthost": "mail.example.org",
+            "alertmanager_page_mail": "the night shift",
+            "alertmanager_page_webhook": "example.org/page",
+            "backup_target": "/mnt/50%/sav",
+            "backup_at": "every night",
+            "recordings_memory": "1 GB",
+            "recordings_convert_at": "0 3 * * * root",
+            "recordings_convert_arguments": "--delete-raw > /tmp/log",
+            "host_journal_max": "2 GB",
+            "voicebot_settings": {
+                "MAX_CONCURRENT_CALLS": "many",
+                "SILENCE_WARNING_TIMEOUT": None,
+                "CONTROL_PORT": 9180,
+                "OPENAI_API_KEY": "sk-not-to-be-seen",
+                "TECHNICIAN": "always",
+            },
+        },
+    )
+    for words in (
+        "asterisk_trunks (probe): 'probe' is a name of the appliance's own",
+        "asterisk_trunks (probe): addresses: 192.0.2.10 is the example's, and nobody's",
+        "asterisk_phones (selfcheck): 'selfcheck' is a name of the appliance's own",
+        "asterisk_phones (selfcheck): number: 601 is another telephone's as well",
+        "asterisk_phones (selfcheck): password: has spaces at its ends",
+        "asterisk_phones (six): the password is empty or shorter than 12 characters",
+        "asterisk_address: 198.51.100.9: test calls and the self-check call 127.0.0.1",
+        "asterisk_local_networks: empty, but there is asterisk_external_address",
+        "asterisk_rtp_ports: 20000 to 20019 are 20 ports; 20 calls need 80",
+        "asterisk_tls_check_at: 30 25 * * * is no time as cron writes it",
+        "alertmanager_smtp_smarthost: mail.example.org must be NAME:PORT",
+        "alertmanager_page_mail: the night shift is no address of mail",
+        "alertmanager_page_webhook: example.org/page is no address that begins with http",
+        "backup_target: a folder may have letters, digits, spaces and",
+        "backup_at: every night is no time as cron writes it",
+        "recordings_memory: 1 GB is not as Docker writes it: 512m or 1g",
+        "recordings_convert_at: 0 3 * * * root is no time as cron writes it",
+        'recordings_convert_arguments: "--delete-raw > /tmp/log" has signs that cron',
+        "host_journal_max: 2 GB is no size as systemd writes it",
+        "voicebot_settings: MAX_CONCURRENT_CALLS='many': must be a whole number from",
+        "voicebot_settings: SILENCE_WARNING_TIMEOUT='': must be a number of seconds from",
+        "voicebot_settings: CONTROL_PORT follows from voicebot_control_port",
+        "voicebot_settings: OPENAI_API_KEY is a secret: it belongs into voicebot_secrets",
+        "voicebot_settings: TECHNICIAN: there is no such setting; did you mean TECHNICIANS?",
+    ):
+        assert any(words in line for line in found), "\n".join([words, *found])
+    assert "sk-not-to-be-seen" not in "\n".join(found)
+
+
+def test_what_is_of_the_wrong_kind_is_named_by_its_variable(tmp_path: Path) -> None:
+    """Ansible itself takes text for a list, a number for text, and nothing for anything."""
+    trunks = [
+        {"name": "operator", "addresses": "198.51.100.7"},
+        {"name": "second", "addresses": ["198.51.100.8"], "adresses": []},
+    ]
+    site = {
+        **GOOD,
+        "asterisk_trunks": trunks,
+        "asterisk_phones": [{"name": "six", "number": 0o601, "password": "long enough for it"}],
+        "asterisk_technicians": "600@operator",
+        "voicebot_settings": "MAX_CONCURRENT_CALLS=20",
+        "host_ssh_from": "198.51.100.0/24",
+        "backup_target": None,
+        "backup_tarjet": "/mnt/backup",
+        "recordings_convert": "perhaps",
+        "grafana_admin_password": "{{ vault_grafana_pasword }}",
+    }
+    found = problems(tmp_path, site)
+    for words in (
+        "asterisk_trunks (operator): addresses: must be a list, such as [one, two]",
+        "asterisk_trunks.adresses. Supported parameters include: addresses",
+        "asterisk_phones (six): number: must be text; put it between quotes",
+        "asterisk_technicians: must be a list",
+        "voicebot_settings: must be names with their values",
+        "host_ssh_from: must be a list",
+        "backup_target: is empty; give it a value, or take the line out",
+        "backup_tarjet: no role has such a variable; a typing error?",
+        "argument 'recordings_convert' is of type str and we were unable to convert to bool",
+        "'vault_grafana_pasword' is undefined: is it in vault.yml, and spelt alike?",
+    ):
+        assert any(words in line for line in found), "\n".join([words, *found])
+    assert len(found) == 10, found
