@@ -142,6 +142,12 @@ class Settings:
         "STT_TIMEOUT", "0.8", _seconds(0.2, 4), "s",
         "From a caller's pause to a cloud's words; then the next one hears the turn.",
         group="speech")  # fmt: skip
+    listen_for_turn_end: str = _setting(
+        "LISTEN_FOR_TURN_END", "auto", _choice("auto", "always", "never"), "",
+        "Have the workers listen to how a caller stopped (30 to 90 ms of a core for each pause): "
+        "who sounds finished is answered after 0.25 s, where by the words alone we would wait 0.5 "
+        "or 0.65 s. auto: where a cloud recognises; the embedded engine needs the workers itself.",
+        group="speech")  # fmt: skip
     tts_timeout: float = _setting(
         "TTS_TIMEOUT", "1.0", _seconds(0.2, 4), "s",
         "From a sentence to a cloud's first audible sample; then the next one says it.",

@@ -129,6 +129,7 @@ async def _start(
         tts=speech.tts,
         prompts=learned,
         learned=learned,
+        turn_ends=speech.turn_ends,
         detector=Detector(speech.vad, asyncio.get_running_loop()),
         metrics=metrics,
         journal=journal,

@@ -46,6 +46,43 @@ def test_the_rest_of_an_answer_that_was_taken_for_all_of_it_costs_nothing(until,
     play << stops() << notes("barge_in", outcome="backchannel") << says("débrancher votre box")
 
 
+@pytest.mark.parametrize(
+    ("left", "heard"), [(2, "Très bien, j'ai"), (1, "Très bien, j'ai compris. Puis-je avoir")]
+)
+def test_words_over_a_question_that_was_hardly_put_are_no_name(
+    play: Playbook, left: int, heard: str
+) -> None:
+    """They are the rest of the problem, after a breath that was taken for its end."""
+    play >> answered()
+    play << says("Bonjour")
+    play >> caller("J'ai un problème avec mon internet.")
+    play << says("j'ai compris", "votre nom")
+    play >> interrupts("Depuis hier soir.", unheard=left, heard=heard)
+    play << stops() << notes("barge_in", outcome="backchannel") << says("votre nom et votre numéro")
+    assert play.machine.slots.name is None
+
+
+@pytest.mark.parametrize(
+    ("words", "heard"),
+    [
+        ("Pierre Dupont.", "Très bien, j'ai compris. Puis-je avoir votre nom et"),
+        ("Je m'appelle Pierre Dupont.", "Très bien, j'ai compris. Puis-je"),
+        ("Pierre Dupont, 06 12 34 56 78.", "Très bien, j'ai compris. Puis-je"),
+    ],
+)
+def test_a_name_over_a_question_that_is_understood_already_is_one(
+    play: Playbook, words: str, heard: str
+) -> None:
+    play >> answered()
+    play << says("Bonjour")
+    play >> caller("J'ai un problème avec mon internet.")
+    play << says("j'ai compris", "votre nom")
+    play >> interrupts(words, unheard=1, heard=heard)
+    play << stops() << notes("barge_in", outcome="accepted")
+    play << says("C'est bien ça" if "06" in words else "Et votre numéro")
+    assert play.machine.slots.name == "Pierre Dupont"
+
+
 def test_nor_does_a_yes_to_a_question_that_takes_none(until) -> None:
     play = until("identification")
     play >> interrupts("C'est ça.", unheard=1)

@@ -34,6 +34,7 @@ from voicebot.providers.interfaces import (
     Stage,
     Transcript,
 )
+from voicebot.providers.turn_ends import TurnEnds
 from voicebot.telemetry.metrics import Metrics
 from voicebot.telemetry.tracing import OFF, Tracing
 
@@ -203,6 +204,7 @@ class CallStage:
         measured: bool = False,
         learned: Learned | None = None,
         vad: VoiceActivity | None = None,
+        turn_ends: Callable[[Metrics], TurnEnds] | None = None,
     ) -> None:
         """*measured*: the providers are wrapped as the service wraps them."""
         self.loop = asyncio.get_running_loop()
@@ -230,6 +232,7 @@ class CallStage:
             currency="USD",
             tracing=tracing,
             learned=learned,
+            turn_ends=turn_ends(self.metrics) if turn_ends is not None else None,
         )
         self.session = CallSession(
             call_id or uuid.uuid4(),

@@ -82,3 +82,21 @@ def eat() -> None:
     while True:
         keep(4_000_000)
         time.sleep(0.02)
+
+
+def says_90(path: str, pcm: bytes) -> float:
+    return 0.9
+
+
+def says_20(path: str, pcm: bytes) -> float:
+    return 0.2
+
+
+def crash_at(path: str, pcm: bytes) -> float:
+    crash()
+    return 0.0
+
+
+def hang_at(path: str, pcm: bytes) -> float:
+    hang()
+    return 0.0

@@ -55,6 +55,8 @@ class Playbook:
         """Nothing of what is said is heard yet."""
         self.now = 100.0
         self.utterance: do.Say | None = None
+        self.heard = ""
+        """What the caller will have heard of it when they interrupt."""
         self.request: do.AskModel | None = None
         """What the model was asked last."""
         self._pending: list[do.Command] = []
@@ -115,7 +117,8 @@ class Playbook:
                 self._pending.append(command)
                 if isinstance(command, do.StopPlayout) and self.utterance is not None:
                     said, self.utterance = self.utterance, None
-                    inbox.append(ev.PlayoutStopped(said.utterance, "", said.sentences))
+                    heard, self.heard = self.heard, ""
+                    inbox.append(ev.PlayoutStopped(said.utterance, heard, said.sentences))
                 if isinstance(command, do.Say):
                     self.utterance = command
                     if not self.voice_is_late:
@@ -196,14 +199,21 @@ def caller(text: str, *, yes: bool | None = None, speech: float = 1.0) -> Step:
 
 
 def interrupts(
-    text: str, *, unheard: int | None = None, yes: bool | None = None, speech: float = 0.6
+    text: str,
+    *,
+    unheard: int | None = None,
+    yes: bool | None = None,
+    speech: float = 0.6,
+    heard: str = "",
 ) -> Step:
-    """The caller speaks over the bot; *unheard* is how many sentences were left (default: all)."""
+    """The caller speaks over the bot; *unheard* is how many sentences were left (default: all),
+    *heard* the words that were not."""
 
     def events(play: Playbook) -> list[ev.Event]:
         said = play.utterance
         assert said is not None, "nothing to interrupt"
         play._feed(SpeechStarted(play.now))
+        play.heard = heard
         if unheard is not None:
             left = said.sentences[len(said.sentences) - unheard :]
             play.utterance = do.Say(said.utterance, left)

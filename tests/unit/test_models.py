@@ -139,3 +139,41 @@ def test_without_the_embedded_engine_only_voice_activity_needs_a_file(
     monkeypatch.setattr(models, "MANIFEST", (engine, vad))
     models.ensure(tmp_path / "m", embedded=False)
     assert [path.name for path in (tmp_path / "m").iterdir()] == [models.VAD_ONNX]
+
+
+@pytest.fixture
+def carried(tmp_path: Path, packages: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package beside the environment, with the file by which the ends of turns are heard."""
+    carriers = tmp_path / "carriers"
+    name = f"carrier_of_{tmp_path.name}"
+    (carriers / name).mkdir(parents=True)
+    (carriers / name / "model.onnx").write_bytes(b"first half, second half")
+    piece = Piece(name, "model.onnx", "carrier-kit")
+    file = ModelFile(models.TURN_MODEL, PUBLISHED, "model.onnx of somebody", (piece,))
+    monkeypatch.setattr(models, "MANIFEST", (file,))
+    monkeypatch.setattr(models, "CARRIERS", carriers)
+    monkeypatch.setattr(models, "_vad_is_current", lambda onnx, target: True)
+    return carriers / name
+
+
+def test_a_package_of_which_only_a_file_is_wanted_is_beside_the_environment(
+    tmp_path: Path, carried: Path
+) -> None:
+    assert ensured(tmp_path / "m") == [(models.TURN_MODEL, "joined")]
+    assert models.ensure(tmp_path / "m").turn.read_bytes() == b"first half, second half"
+
+
+def test_without_it_the_file_and_the_package_are_named(tmp_path: Path, carried: Path) -> None:
+    (carried / "model.onnx").unlink()
+    with pytest.raises(ModelError, match=rf"{models.TURN_MODEL}: missing.*carrier-kit"):
+        models.ensure(tmp_path / "m")
+    (missing,) = models.check(tmp_path / "m")
+    assert missing.endswith(f"{models.TURN_MODEL}: missing; run voicebot models")
+
+
+def test_who_does_not_listen_for_the_ends_of_turns_needs_no_file(
+    tmp_path: Path, carried: Path
+) -> None:
+    (carried / "model.onnx").unlink()
+    models.ensure(tmp_path / "m", turns=False)
+    assert models.check(tmp_path / "m", turns=False) == []

@@ -13,6 +13,7 @@ from voicebot.audio.last_sound import LastSound
 from voicebot.audio.vad import WINDOW_BYTES, WINDOW_SECONDS
 from voicebot.call.detector import Detector
 from voicebot.providers.interfaces import SpeechStream
+from voicebot.providers.turn_ends import EndListener, TurnEnds
 from voicebot.turns.events import Paused, SpeechStarted, TurnEvent
 from voicebot.turns.speech import STOP_PROBABILITY
 from voicebot.turns.turn_taker import TurnTaker
@@ -35,10 +36,16 @@ class Hearing:
         start: float,
         on_turn: Callable[[TurnEvent], None],
         on_failure: Callable[[Exception], None],
+        ends: TurnEnds | None = None,
+        call_id: str = "",
     ) -> None:
         """*start* is the monotonic time of the call's beginning. *on_turn* is told what was heard,
-        at most GRID_SECONDS later; *on_failure* is told of a bug in that."""
+        at most GRID_SECONDS later; *on_failure* is told of a bug in that. With *ends* the pauses of
+        the call *call_id* are listened to."""
         self.turns = TurnTaker()
+        self._ends: EndListener | None = None
+        if ends is not None:
+            self._ends = ends.open(call_id, self.turns.sounded)
         self._detector = detector
         self._ear = detector.open(self._judged, on_failure)
         self._on_turn = on_turn
@@ -53,6 +60,8 @@ class Hearing:
         self._last_arrival = now
         self._clock = min(now, max(self._clock + pcm.seconds(data), now - LATEST))
         self._stream.push(data)
+        if self._ends is not None:
+            self._ends.push(data)
         windows = list(self._windows.push(data))
         end = self._clock - self._windows.pending / pcm.BYTES_PER_SECOND
         for i, window in enumerate(windows):
@@ -68,26 +77,39 @@ class Hearing:
         self._detector.judge()
         if now - self._last_arrival > NO_AUDIO:
             self._tell(self.turns.no_audio(now))
+        if self._ends is not None:
+            self._ends.poll(now)
         end = self.turns.poll(now)
         if end is not None:
-            self._stream.turn_ended()
+            self._turn_ended()
             self._on_turn(end)
 
     def give_up_on_transcript(self) -> Iterator[TurnEvent]:
         """No words will come for the current pause; ends the turn, if there is one."""
         end = self.turns.abandon()
         if end is not None:
-            self._stream.turn_ended()
+            self._turn_ended()
             yield end
 
     def close(self) -> None:
         """Nothing more is told. Idempotent."""
         self._ear.close()
+        if self._ends is not None:
+            self._ends.close()
+
+    def _turn_ended(self) -> None:
+        self._stream.turn_ended()
+        if self._ends is not None:
+            self._ends.turn_ended()
 
     def _tell(self, events: list[TurnEvent]) -> None:
         for event in events:
             if isinstance(event, SpeechStarted):
                 self._stream.speech_started()
+                if self._ends is not None:
+                    self._ends.speech_started()
             elif isinstance(event, Paused):
                 self._stream.speech_paused(event.pause)
+                if self._ends is not None:
+                    self._ends.speech_paused(event.pause, event.at)
             self._on_turn(event)

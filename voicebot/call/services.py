@@ -13,6 +13,7 @@ from voicebot.dialogue.slots import Limits
 from voicebot.journal.writer import Journal
 from voicebot.prompts.learned import Learned
 from voicebot.providers.interfaces import LanguageModel, SpeechToText, TextToSpeech
+from voicebot.providers.turn_ends import TurnEnds
 from voicebot.telemetry.metrics import Metrics
 from voicebot.telemetry.tracing import OFF, Tracing
 
@@ -37,5 +38,7 @@ class Services:
     llm: LanguageModel | None = None
     """None: the script's rules understand alone."""
     llm_max_tokens: int = 300
+    turn_ends: TurnEnds | None = None
+    """None: words and silence alone end a turn."""
     learned: Learned | None = None
     """Told of sentences that were no prompts."""

@@ -96,8 +96,9 @@ class CallSession:
             services.stt.open, str(call_id), self._on_transcript, self._on_stt_error
         )
         self._hearing = Hearing(
-            services.detector, self._stream, now, self._on_turn_event, connection.fail
-        )
+            services.detector, self._stream, now, self._on_turn_event, connection.fail,
+            services.turn_ends, str(call_id),
+        )  # fmt: skip
         self._transcript: Transcript | None = None
         self._paused_at: float | None = None
         self._inbox: deque[ev.Event] = deque()

@@ -214,7 +214,7 @@ def memory(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def directories(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    complete = not models.check(settings.models_dir, embedded=settings.embedded_engine)
+    complete = not _model_faults(settings)
     wanted: Mapping[str, Path] = {
         **({} if complete else {"MODELS_DIR": settings.models_dir}),  # an image's cannot be written
         "CACHE_DIR": settings.cache_dir,
@@ -275,8 +275,16 @@ def script(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield good(f"script {loaded.name}, version {loaded.version}: {sentences} fixed sentences")
 
 
+def _model_faults(settings: Settings) -> list[str]:
+    return models.check(
+        settings.models_dir,
+        embedded=settings.embedded_engine,
+        turns=settings.listen_for_turn_end != "never",
+    )
+
+
 def model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    faults = models.check(settings.models_dir, embedded=settings.embedded_engine)
+    faults = _model_faults(settings)
     for sentence in faults:
         text, _, remedy = sentence.rpartition("; ")
         yield fault(text, remedy)

@@ -112,7 +112,8 @@ async def _build(args: argparse.Namespace, settings: Settings, stack: AsyncExitS
     latency = Latency(_profile(args.latency), args.seed)
     brain = Brain.load(args.rules or SHIPPED)
     kokoro = args.voice == "kokoro" or (
-        args.voice == "auto" and not await asyncio.to_thread(models.check, settings.models_dir)
+        args.voice == "auto"
+        and not await asyncio.to_thread(models.check, settings.models_dir, turns=False)
     )
     listener, voice = await stack.enter_async_context(
         engines.embedded(

@@ -27,9 +27,10 @@ def run(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     directory = settings.models_dir
+    turns = settings.listen_for_turn_end != "never"
     logs.configure("warning", settings.log_format)
     if args.check:
-        faults = models.check(directory, embedded=settings.embedded_engine)
+        faults = models.check(directory, embedded=settings.embedded_engine, turns=turns)
         for fault in faults:
             print(fault, file=sys.stderr)
         if not faults:
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
             directory,
             lambda name, what: print(f"  {what:<9}  {name}", flush=True),
             embedded=settings.embedded_engine,
+            turns=turns,
         )
     except models.ModelError as error:
         print(error, file=sys.stderr)

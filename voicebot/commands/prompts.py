@@ -92,7 +92,7 @@ def _check(settings: Settings, script: Script) -> int:
 
 
 def _render(settings: Settings, script: Script, args: argparse.Namespace) -> int:
-    voice = _voice(models.ensure(settings.models_dir), script)
+    voice = _voice(models.ensure(settings.models_dir, turns=False), script)
     cache = _cache(settings, voice)
     texts = script.fixed_texts()
     missing = cache.load(texts)

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.commands import Answer, StopPlayout, StopRecording
 from voicebot.dialogue.consulting import Consultation
-from voicebot.dialogue.deciding import Rule, only_backchannel, rule_for, worth_asking
+from voicebot.dialogue.deciding import (
+    TAKE_NAMES,
+    Rule,
+    adds_nothing,
+    rule_for,
+    worth_asking,
+)
 from voicebot.dialogue.floor import After
 from voicebot.dialogue.flow import ANSWERS
-from voicebot.dialogue.questions import ASKING, END_KEY, Question
+from voicebot.dialogue.questions import ASKING, END_KEY
 from voicebot.dialogue.script import ModelScript, Prompt
 from voicebot.dialogue.states import State, Trigger
 from voicebot.dialogue.understanding import Meaning, understand
@@ -31,8 +37,6 @@ SPEECH_WORTH_ASKING = 1.0
 """Seconds of speech without any recognised word that count as a no-match; less is noise."""
 BY_MODEL = "model: "
 """Before the rule, in the journal, when it was the model that understood."""
-TAKE_NAMES = (Question.IDENTITY, Question.NAME)
-"""Questions to which any few words may be an answer."""
 
 Handled = (
     SpeechLasted
@@ -118,7 +122,7 @@ class Answering:
         machine.silence.reset()
         machine.history.caller(event.text)
         meaning = understand(machine.script, event.text, event.yes)
-        if machine.floor.cut is not None and not only_backchannel(machine, meaning):
+        if machine.floor.cut is not None and not adds_nothing(machine, meaning):
             machine.note("barge_in", outcome="accepted")
         self._answer(event.text, meaning)
         machine.floor.cut = None

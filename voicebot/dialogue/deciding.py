@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from voicebot.dialogue.understanding import Meaning
 
 
+TAKE_NAMES = (Question.IDENTITY, Question.NAME)
+"""Questions to which any few words may be an answer."""
+
+
 class Rule(Enum):
     """The value is what the journal shows."""
 
@@ -39,7 +43,7 @@ def rule_for(machine: DialogueMachine, meaning: Meaning) -> Rule | None:
         return Rule.TECHNICIAN
     if machine.asked_presence and meaning.only_present:
         return Rule.PRESENT  # "Oui, je suis là" answers the "allô", not the question before it
-    if machine.floor.may_resume and only_backchannel(machine, meaning):
+    if machine.floor.may_resume and adds_nothing(machine, meaning):
         return Rule.BACKCHANNEL
     if meaning.wants_repeat:
         return Rule.REPEAT
@@ -48,6 +52,11 @@ def rule_for(machine: DialogueMachine, meaning: Meaning) -> Rule | None:
     if Intent.GOODBYE in meaning.intents:
         return Rule.GOODBYE
     return None
+
+
+def adds_nothing(machine: DialogueMachine, meaning: Meaning) -> bool:
+    """Whether the bot may go on where the caller interrupted it."""
+    return only_backchannel(machine, meaning) or rest_of_answer(machine, meaning)
 
 
 def only_backchannel(machine: DialogueMachine, meaning: Meaning) -> bool:
@@ -61,6 +70,18 @@ def only_backchannel(machine: DialogueMachine, meaning: Meaning) -> bool:
     takes_yes = ASKING[machine.question].answer is Answer.YES_NO
     agrees = meaning.only_backchannel or (cut is not None and meaning.only_agrees)
     return agrees and not (question_heard and takes_yes)
+
+
+def rest_of_answer(machine: DialogueMachine, meaning: Meaning) -> bool:
+    """Whether a few words are the end of what the caller said before ("... depuis hier soir"),
+    however much they look like a name: they were said over a question that was hardly put."""
+    return (
+        machine.floor.cut is not None
+        and not machine.floor.put
+        and machine.question in TAKE_NAMES
+        and meaning.only_a_name
+        and not machine.answering.is_question(meaning)
+    )
 
 
 def worth_asking(

@@ -34,6 +34,8 @@ class Floor:
         self.after = After.LISTEN
         self.cut: tuple[str, ...] | None = None
         """Sentences the caller has not heard of the utterance they interrupted."""
+        self.put = True
+        """Whether they had heard half of its last sentence, the question, or more."""
         self.last_said: tuple[str, ...] = ()
         """What "repeat that" repeats."""
         self.audible = False
@@ -137,6 +139,15 @@ class Floor:
             unheard = (*event.unheard, *(self._closing if self._open else ()))
             self._open = False
             self.cut = tuple(s for s in unheard if s not in self._filler)
+            self.put = len(self.cut) <= 1 and self._half_heard(event)
+
+    def _half_heard(self, event: PlayoutStopped) -> bool:
+        """Of the sentence that was cut."""
+        if not event.unheard:
+            return True
+        whole = self._sentences[: len(self._sentences) - len(event.unheard)]
+        heard = len(event.heard.split()) - sum(len(sentence.split()) for sentence in whole)
+        return 2 * heard >= len(event.unheard[0].split())
 
     @property
     def may_resume(self) -> bool:

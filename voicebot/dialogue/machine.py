@@ -30,6 +30,7 @@ from voicebot.dialogue.commands import (
     Prepare,
     StoreCallback,
 )
+from voicebot.dialogue.deciding import rest_of_answer
 from voicebot.dialogue.filler import LateWatch
 from voicebot.dialogue.floor import After, Floor
 from voicebot.dialogue.history import History
@@ -151,8 +152,11 @@ class DialogueMachine:
         """Whether the words so far answer the question; decides how long to wait for more."""
         meaning = understand(self.script, text, yes)
         found = completeness(self.question, meaning)
-        if found is Completeness.INCOMPLETE and self.answering.is_question(meaning):
-            found = Completeness.OPEN  # it looks like a name, after which a number would come
+        looks_like_a_name = found is Completeness.INCOMPLETE  # after which a number would come
+        if looks_like_a_name and (
+            self.answering.is_question(meaning) or rest_of_answer(self, meaning)
+        ):
+            found = Completeness.OPEN
         if found is Completeness.OPEN and self.answering.model.can_answer(text):
             return Completeness.ANSWERABLE
         return found

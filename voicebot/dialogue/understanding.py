@@ -29,6 +29,14 @@ class Meaning:
     name: str | None
     only_present: bool = False
     """Nothing but "yes, I am here"."""
+    introduced: bool = False
+    """The name follows words that say that it is one."""
+
+    @property
+    def only_a_name(self) -> bool:
+        """Nothing but a few words that may be a name; or anything else."""
+        informative = self.heard_number or self.intents or self.yes is not None
+        return self.name is not None and not informative and not self.introduced
 
     @property
     def number(self) -> str | None:
@@ -73,6 +81,7 @@ def understand(script: Script, text: str, engine_yes: bool | None = None) -> Mea
         heard_number=heard_number,
         name=_name(script, text, said),
         only_present=_only_present(found),
+        introduced=any(m.label == "introduction" for m in script.name_words.find(said)),
     )
 
 

@@ -280,7 +280,7 @@ async def embedded(
         yield None, None
         return
     spoken = script_file.load(script)
-    paths = await asyncio.to_thread(models.ensure, models_dir)
+    paths = await asyncio.to_thread(models.ensure, models_dir, turns=False)
     voice = local_tts.make_voice(
         paths, spoken.voice, language=spoken.language, pronunciations=spoken.pronunciations
     )

@@ -13,16 +13,17 @@ LONGEST_TURN = 28.0  #: seconds; the window of the embedded engine is 30
 
 
 class TurnAudio:
-    """Slin in, slin out."""
+    """Slin in, slin out; of a turn its *longest* last seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = LONGEST_TURN) -> None:
+        self._longest = longest
         self.in_turn = False
         self._audio = bytearray()
 
     def push(self, pcm: bytes) -> None:
         """Take the next piece; what exceeds the bound goes from the beginning."""
         self._audio += pcm
-        longest = LONGEST_TURN if self.in_turn else PRE_ROLL
+        longest = self._longest if self.in_turn else PRE_ROLL
         excess = len(self._audio) - round(longest * BYTES_PER_SECOND)
         if excess > 0:
             del self._audio[: excess + excess % SAMPLE_WIDTH]

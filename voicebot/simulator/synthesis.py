@@ -51,7 +51,7 @@ async def prepare_lines(
 async def _engine(settings: Settings, script: Script) -> AsyncIterator[TextToSpeech]:
     """The embedded voice in one worker process."""
     voice = make_voice(
-        models.ensure(settings.models_dir),
+        models.ensure(settings.models_dir, turns=False),
         script.voice,
         language=script.language,
         pronunciations=script.pronunciations,

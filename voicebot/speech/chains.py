@@ -76,6 +76,13 @@ def tts_order(settings: Settings) -> tuple[str, ...]:
     return (*(name for name, key in keys.items() if key), *_embedded(settings))
 
 
+def listens_for_turn_ends(settings: Settings) -> bool:
+    """Whether the workers are asked how a pause sounds. Of their own accord only where a cloud
+    recognises: the embedded engine needs them for that, and the answer would come behind it."""
+    wanted = settings.listen_for_turn_end
+    return wanted == "always" or (wanted == "auto" and stt_order(settings)[:1] != (LOCAL,))
+
+
 def _embedded(settings: Settings) -> list[str]:
     return [LOCAL] if settings.embedded_engine else []
 

@@ -24,7 +24,7 @@ from voicebot.dialogue.script import Script
 from voicebot.prompts.cache import PromptCache, recorded_in
 from voicebot.prompts.learned import Learned, Privacy
 from voicebot.prompts.studio import Studio
-from voicebot.providers import local_stt, local_tts
+from voicebot.providers import local_stt, local_tts, turn_ends
 from voicebot.providers.interfaces import (
     LanguageModel,
     ProviderError,
@@ -33,6 +33,7 @@ from voicebot.providers.interfaces import (
     TextToSpeech,
 )
 from voicebot.providers.prices import Prices
+from voicebot.providers.turn_ends import TurnEnds
 from voicebot.speech import chains
 from voicebot.speech.clouds import Clouds
 from voicebot.telemetry.metrics import Metrics
@@ -76,6 +77,8 @@ class Engines:
     vad: SileroVad
     pool: WorkerPool
     clouds: Clouds
+    turn_ends: TurnEnds | None = None
+    """None: nobody listens for the ends of turns."""
     prompt_tts: TextToSpeech | None = None
     """Who spoke the prompts."""
 
@@ -131,15 +134,17 @@ async def start(
 ) -> Engines:
     """Check the models, start and warm the workers. Raises ModelError, VadWeightsError,
     ProviderError or WorkerError, each of which says what to do."""
+    by_ear = chains.listens_for_turn_ends(settings)
     paths = await asyncio.to_thread(
-        models.ensure, settings.models_dir, embedded=settings.embedded_engine
+        models.ensure, settings.models_dir, embedded=settings.embedded_engine, turns=by_ear
     )
-    log.info("models checked", embedded=settings.embedded_engine)
+    log.info("models checked", embedded=settings.embedded_engine, turn_ends=by_ear)
     vad = SileroVad(SileroWeights.load(paths.vad))
+    warm = [turn_ends.warm_call(paths.turn)] if by_ear else []
     if settings.embedded_engine:
-        embedded, pool = _embedded(settings, paths, script, cores, metrics)
+        embedded, pool = _embedded(settings, paths, script, cores, metrics, warm)
     else:
-        embedded, pool = None, _pool(settings, cores, metrics)
+        embedded, pool = None, _pool(settings, cores, metrics, warm)
     async with AsyncExitStack() as undo:
         undo.push_async_callback(pool.close)
         # The workers load their engines on their cores, while the clouds' kits are imported here.
@@ -171,6 +176,7 @@ async def start(
         vad,
         pool,
         made,
+        turn_ends.TurnEnds(pool, paths.turn, metrics) if by_ear else None,
     )
 
 
@@ -209,13 +215,14 @@ def _embedded(
     script: Script,
     cores: CoreLayout,
     metrics: Metrics,
+    warm: Sequence[Call],
 ) -> tuple[_Embedded, WorkerPool]:
     """The offline engine, and the workers that have it loaded."""
     voice = local_tts.make_voice(
         paths, script.voice, language=script.language, pronunciations=script.pronunciations
     )
-    warm = (local_stt.warm_call(paths.whisper), local_tts.warm_call(voice))
-    pool = _pool(settings, cores, metrics, warm)
+    engines = (local_stt.warm_call(paths.whisper), local_tts.warm_call(voice))
+    pool = _pool(settings, cores, metrics, (*engines, *warm))
     stt = local_stt.LocalSpeechToText(
         pool,
         paths.whisper,

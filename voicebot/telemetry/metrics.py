@@ -144,6 +144,12 @@ class Metrics(Instruments):
             stage=STAGES,
             traffic=TRAFFIC,
         )
+        self.turn_end_judgements = self._counter(
+            "voicebot_turn_end_judgements",
+            "Pauses that were listened to: the caller sounded finished, or did not; the answer was "
+            "late (the caller went on, or the turn was over), or the workers failed.",
+            outcome=("finished", "unfinished", "late", "failed"),
+        )
         self.barge_ins = self._counter(
             "voicebot_barge_ins",
             "Times the caller spoke over the bot, by what it turned out to be.",
@@ -310,7 +316,7 @@ class Metrics(Instruments):
             ("cpu",),
             (),
         )
-        jobs = ("transcribe", "synthesize", "level", "clip")
+        jobs = ("transcribe", "end_of_turn", "synthesize", "level", "clip")
         self.worker_jobs = self._counter(
             "voicebot_worker_jobs",
             "Jobs the workers were given, by how they ended.",

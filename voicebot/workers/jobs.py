@@ -48,6 +48,9 @@ class Call:
 
 #: A turn costs 0.25 s, 0.8 s with the long window; a result after 5 s answers nobody.
 TRANSCRIBE = Job("transcribe", "voicebot.providers.whisper:transcribe", 15.0, 5.0)
+#: How a pause sounds: 30 ms for a turn of 2 s, 90 ms for one of 8 s. The shortest wait that it can
+#: cut short is over soon.
+JUDGE_END = Job("end_of_turn", "voicebot.providers.smart_turn:probability", 5.0, 0.5)
 #: A clause costs 0.3 s a second of speech.
 SYNTHESIZE = Job("synthesize", "voicebot.providers.kokoro:synthesize", 20.0, 60.0)
 #: The same for a prompt, whole: nobody waits, and on a busy machine it may take long.

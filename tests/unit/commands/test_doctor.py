@@ -202,7 +202,7 @@ def test_a_missing_model_is_a_fault_and_a_missing_prompt_a_warning(
 def test_models_and_prompts_that_are_there_are_found(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "check", lambda directory, *, embedded: [])
+    monkeypatch.setattr(models, "check", lambda directory, *, embedded, turns: [])
     monkeypatch.setattr(PromptCache, "load", lambda self, texts: [])
     assert marks(doctor_checks.model_files(settings(), healthy())) == "✓"
     assert marks(doctor_checks.prompts(settings(), healthy())) == "✓"

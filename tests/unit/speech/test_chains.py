@@ -137,3 +137,19 @@ def test_without_keys_no_kit_is_in_memory() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("settings", "listens"),
+    [
+        ({}, False),
+        (DEEPGRAM, True),
+        ({**DEEPGRAM, "stt_chain": ("local", "deepgram")}, False),
+        ({**DEEPGRAM, "listen_for_turn_end": "never"}, False),
+        ({"listen_for_turn_end": "always"}, True),
+    ],
+)
+def test_the_ends_of_turns_are_listened_for_where_a_cloud_recognises(
+    settings: dict[str, Any], listens: bool
+) -> None:
+    assert chains.listens_for_turn_ends(Settings(**settings)) is listens
