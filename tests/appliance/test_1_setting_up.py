@@ -233,3 +233,7 @@ def test_cron_runs_what_is_due(appliance: Appliance) -> None:
     assert int(host.ssh("find /var/lib/voicebot/var/recordings -name '*.mp3' | wc -l")) > 0
     assert host.ssh("ls '/srv/the backups'").strip()
     appliance.play("site", "--tags", "recordings,backup")
+    made = host.ssh("ls '/srv/the backups'").split()
+    log = "journalctl -t voicebot-task -n 20"
+    wait_for(host, "voicebot-backup", 240, "a backup by hand, after cron's", log)
+    assert len(host.ssh("ls '/srv/the backups'").split()) > len(made)

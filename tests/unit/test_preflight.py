@@ -61,6 +61,7 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
                 "CONTROL_PORT": 9180,
                 "OPENAI_API_KEY": "sk-not-to-be-seen",
                 "TECHNICIAN": "always",
+                "RECORDINGS_DIR": "/mnt/recordings",
             },
         },
     )
@@ -88,6 +89,7 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
         "voicebot_settings: SILENCE_WARNING_TIMEOUT='': must be a number of seconds from",
         "voicebot_settings: CONTROL_PORT follows from voicebot_control_port",
         "voicebot_settings: OPENAI_API_KEY is a secret: it belongs into voicebot_secrets",
+        "voicebot_settings: RECORDINGS_DIR='/mnt/recordings': the container sees /var/lib/voice",
         "voicebot_settings: TECHNICIAN: there is no such setting; did you mean TECHNICIANS?",
     ):
         assert any(words in line for line in found), "\n".join([words, *found])

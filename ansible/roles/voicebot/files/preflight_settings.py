@@ -24,6 +24,8 @@ ours = {  # other roles go by these, too
     "WORKER_CORES": "cpu_layout_workers",
 }
 
+seen = ("/var/lib/voicebot", "/etc/voicebot")  # by the container, of the host's folders
+
 wrong = set()
 for variable, names in (("voicebot_settings", site["own"]), ("voicebot_secrets", site["secrets"])):
     for name in names:
@@ -42,6 +44,14 @@ for name in site["own"]:
     elif name in ours:
         print(f"voicebot_settings: {name} follows from {ours[name]}: set that in place of it")
         wrong.add(name)
+
+    elif name in table and table[name]["unit"] == "path":
+        text = site["texts"].get(name, "")
+        if text.startswith("/") and not f"{text}/".startswith(tuple(f"{one}/" for one in seen)):
+            print(
+                f"voicebot_settings: {name}={text!r}: the container sees /var/lib/voicebot and no "
+                "other folder of the host: put it there, or mount its disk there"
+            )
 
 # What is given as a secret is not looked at here, but that it is given.
 given = {"VOICEBOT_ENV_FILE": os.devnull, "EMBEDDED_ENGINE": site["embedded"]}
