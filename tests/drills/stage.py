@@ -26,10 +26,14 @@ from typing import Any
 import yaml
 
 from prometheus import build
+from tests.support import role_files
 from tests.support.asterisk import AsteriskInstance
+from tests.support.certificates import Authority, showing
 from tests.support.observed import BINARIES, Observed, free_port
 from tests.support.service import REPOSITORY, ServiceInstance
 from voicebot.telemetry import probes, tasks
+
+CERTIFICATE = REPOSITORY / "ansible/roles/asterisk/files/voicebot-certificate"
 
 HOST = "drill"
 OF_THE_MACHINE = frozenset({
@@ -246,6 +250,17 @@ def emulator(directory: Path) -> Iterator[Mapping[str, str]]:
         yield {**settings, "direction": direction}
 
 
+def what_a_host_has(directory: Path, textfiles: Path) -> None:
+    """What the playbook leaves of a site with a trunk and TLS, and what its certificate shows."""
+    pair = Authority().sign("192.0.2.1")
+    trunks = [{"name": "operator", "addresses": ["198.51.100.7"]}]
+    site = {"asterisk_trunks": trunks, "asterisk_tls_certificate": pair.certificate}
+    role_files.render("asterisk", ["site.prom"], site, textfiles)
+    with showing(pair, directory) as port:
+        command = [sys.executable, CERTIFICATE, str(port), textfiles / "certificate.prom"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
 @contextlib.contextmanager
 def system(
     directory: Path,
@@ -264,6 +279,7 @@ def system(
     for task in tasks.TASKS:
         file = textfiles / f"{task}.prom"
         tasks.write(file, task, ended=time.time(), duration=60, items={"done": 1}, ok=True)
+    what_a_host_has(directory, textfiles)
     ports = {job: free_port() for job in ("node", "alertmanager", "prometheus")}
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(emulator(directory)) if clouds else {}

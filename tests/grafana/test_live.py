@@ -70,7 +70,8 @@ def test_the_cores_are_marked(stage: Stage) -> None:
 
 def test_scrapes_and_textfiles_arrive(stage: Stage) -> None:
     tasks = stage.observed.ask("voicebot_task_last_success_timestamp_seconds")
-    assert {series["metric"]["task"] for series in tasks} == {"convert", "backup", "retention"}
+    told = {series["metric"]["task"] for series in tasks}
+    assert told == {"convert", "backup", "retention", "certificate"}
 
 
 @pytest.mark.parametrize("job", EXPORTED)

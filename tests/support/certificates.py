@@ -1,10 +1,16 @@
-"""Certificates for tests: an authority, and what it signs. PEM, keys of P-256."""
+"""Certificates for tests: an authority, what it signs, and who shows it. PEM, keys of P-256."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -68,3 +74,32 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@contextlib.contextmanager
+def showing(pair: Pair, folder: Path) -> Iterator[int]:
+    """A server that shows *pair* on the port that is given; it says nothing."""
+    files = folder / "certificate", folder / "key"
+    files[0].write_text(pair.certificate)
+    files[1].write_text(pair.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    plain, _ = listener.accept()
+                except OSError:
+                    return
+                with (
+                    contextlib.suppress(OSError),
+                    context.wrap_socket(plain, server_side=True) as line,
+                ):
+                    line.recv(1)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.certificates import DAY, Authority, Pair
+from tests.support.certificates import DAY, Authority, showing
 from tests.support.servers import free_port
 
 PROGRAM = Path(__file__).parents[2] / "ansible/roles/asterisk/files/voicebot-certificate"
@@ -23,35 +18,6 @@ AUTHORITY = Authority()
 END = "asterisk_tls_certificate_expiry_timestamp_seconds"
 SUCCESS = "voicebot_task_last_success_timestamp_seconds"
 RUN = "voicebot_task_last_run_timestamp_seconds"
-
-
-@contextlib.contextmanager
-def showing(pair: Pair, folder: Path) -> Iterator[int]:
-    """A server that shows *pair* on the port that is given; it says nothing."""
-    files = folder / "certificate", folder / "key"
-    files[0].write_text(pair.certificate)
-    files[1].write_text(pair.key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*files)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    plain, _ = listener.accept()
-                except OSError:
-                    return
-                with (
-                    contextlib.suppress(OSError),
-                    context.wrap_socket(plain, server_side=True) as line,
-                ):
-                    line.recv(1)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join(10)
 
 
 def look(port: int, metrics: Path) -> tuple[int, str, dict[str, float]]:
