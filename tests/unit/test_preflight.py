@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.preflight import problems
+from tests.support.preflight import REPOSITORY, problems
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -129,3 +131,28 @@ def test_what_is_of_the_wrong_kind_is_named_by_its_variable(tmp_path: Path) -> N
     ):
         assert any(words in line for line in found), "\n".join([words, *found])
     assert len(found) == 10, found
+
+
+@pytest.mark.parametrize(
+    ("connection", "port", "words"),
+    [
+        ("198.51.100.5 40000 198.51.100.20 22", "22", ""),
+        ("198.51.100.5 40000 198.51.100.20 2222", "22", "host_ssh_port: Ansible came in by port"),
+        ("203.0.113.5 40000 198.51.100.20 22", "22", "host_ssh_from: Ansible comes from 203"),
+        ("198.51.100.5 40000 198.51.100.20 2222", "", ""),  # no firewall
+    ],
+)  # fmt: skip
+def test_a_firewall_that_would_shut_the_operator_out_is_told(
+    connection: str, port: str, words: str
+) -> None:
+    program = (REPOSITORY / "ansible/roles/host/files/preflight.py").read_text()
+    environment = {
+        "PATH": "/usr/bin:/bin", "LEAST_DISK_MB": "0",
+        "SSH_CONNECTION": connection, "SSH_PORT": port,
+        "SSH_FROM": "198.51.100.0/24", "NETWORKS": "198.51.100.0/24", "PACKAGES_BUNDLED": "yes",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(words), done.stdout
+    assert bool(done.stdout) == bool(words)
