@@ -143,7 +143,7 @@ def test_a_reboot(host: FreshHost) -> None:
 
 
 def test_what_is_refused_leaves_a_working_appliance(appliance: Appliance) -> None:
-    """By the playbook before anything is changed, by the voicebot before the file is replaced."""
+    """Before anything is changed, whatever part of the playbook is run."""
     run = appliance.play("site", ok=False, voicebot_api_keys={}, asterisk_trunks=[])
     assert "voicebot_api_keys: is called voicebot_secrets now" in run.output
     assert run.changed == 0
@@ -152,6 +152,7 @@ def test_what_is_refused_leaves_a_working_appliance(appliance: Appliance) -> Non
         voicebot_settings={"MAX_CONCURRENT_CALLS": "many"},
     )  # fmt: skip
     assert "MAX_CONCURRENT_CALLS='many'" in run.output
+    assert run.changed == 0
     outside.answers(appliance.host)
 
 

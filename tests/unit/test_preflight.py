@@ -57,6 +57,12 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
             "recordings_convert_at": "0 3 * * * root",
             "recordings_convert_arguments": "--delete-raw > /tmp/log",
             "host_journal_max": "2 GB",
+            "voicebot_secrets": {
+                "OTLP_HEADERS": "sk-not-to-be-seen",
+                "GROQ_API_KEY": "sk-not-to-be-seen\nnor this",
+                "DEEPGRAM_KEY": "sk-not-to-be-seen",
+                "OPENAI_API_KEY": "",
+            },
             "voicebot_settings": {
                 "MAX_CONCURRENT_CALLS": "many",
                 "SILENCE_WARNING_TIMEOUT": None,
@@ -92,6 +98,9 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
         "voicebot_settings: CONTROL_PORT follows from voicebot_control_port",
         "voicebot_settings: OPENAI_API_KEY is a secret: it belongs into voicebot_secrets",
         "voicebot_settings: RECORDINGS_DIR='/mnt/recordings': the container sees /var/lib/voice",
+        "voicebot_secrets: OTLP_HEADERS=(hidden): must be",
+        "voicebot_secrets: GROQ_API_KEY=(hidden): must be one line of text",
+        "voicebot_secrets: DEEPGRAM_KEY: there is no such setting",
         "voicebot_settings: TECHNICIAN: there is no such setting; did you mean TECHNICIANS?",
     ):
         assert any(words in line for line in found), "\n".join([words, *found])

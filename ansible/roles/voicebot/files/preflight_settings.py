@@ -1,8 +1,8 @@
 """Say what is wrong with the settings of a site, a line each; the voicebot itself knows them.
 
 Runs on the controller, with this checkout's package voicebot in PYTHONPATH. Reads from standard
-input the texts of all settings, the names of those that the site sets, and the names of the secrets
-that are set, not their values.
+input the texts of all settings, the names of those that the site sets, and the secrets, of which it
+prints none.
 """
 
 import difflib
@@ -53,12 +53,19 @@ for name in site["own"]:
                 "other folder of the host: put it there, or mount its disk there"
             )
 
-# What is given as a secret is not looked at here, but that it is given.
+secrets = {name: str(value).strip() for name, value in site["secrets"].items()}
+for name, value in secrets.items():
+    try:
+        if not value.isprintable():
+            raise ValueError("must be one line of text")
+        if name in table:
+            table[name]["parse"](value)
+    except ValueError as error:
+        print(f"voicebot_secrets: {name}=(hidden): {error}")
+        wrong.add(name)
+
 given = {"VOICEBOT_ENV_FILE": os.devnull, "EMBEDDED_ENGINE": site["embedded"]}
-given |= {name: text for name, text in site["texts"].items() if name not in wrong}
-for name in site["secrets"]:
-    if name.endswith("_API_KEY"):
-        given[name] = "given"
+given |= {name: text for name, text in (site["texts"] | secrets).items() if name not in wrong}
 try:
     config.load(given)
 except config.SettingsError as error:
