@@ -22,8 +22,10 @@ class StreamResampler:
 
     def __init__(self, rate_in: int, rate_out: int) -> None:
         """Rates in hertz, above zero; they may be equal."""
+        import numpy
         import soxr
 
+        self._samples = numpy.frombuffer
         self._stream: Any = soxr.ResampleStream(
             float(rate_in), float(rate_out), 1, dtype="int16", quality=_QUALITY
         )
@@ -37,8 +39,6 @@ class StreamResampler:
         return self._run(b"", last=True)
 
     def _run(self, pcm: bytes, *, last: bool) -> bytes:
-        import numpy as np
-
-        samples = np.frombuffer(pcm, dtype="<i2")
-        out: bytes = self._stream.resample_chunk(samples, last=last).astype("<i2").tobytes()
+        samples = self._samples(pcm, dtype="<i2")
+        out: bytes = self._stream.resample_chunk(samples, last=last).tobytes()
         return out

@@ -18,6 +18,7 @@ from voicebot.audio.pcm import SAMPLE_RATE, SAMPLE_WIDTH, seconds
 from voicebot.audio.resample import StreamResampler
 from voicebot.providers.in_time import Asked, Limits, in_time
 from voicebot.providers.interfaces import ProviderError, Stage
+from voicebot.providers.pace import Pace
 
 AUDIBLE = 164
 """A sample this far from zero is sound: -46 dB of full scale, 26 dB below a voice."""
@@ -39,18 +40,19 @@ class CloudTextToSpeech(ABC):
         self._limits = limits
 
     @abstractmethod
-    def request(self, text: str) -> AsyncGenerator[bytes, None]:
-        """Yield the audio of *text* in pieces of any size, odd ones included."""
+    def request(self, text: str, pace: Pace | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the audio of *text* in pieces of any size, odd ones included; not before *pace*
+        says that more is needed, if the vendor's kit lets it be left alone."""
 
     @abstractmethod
     def explain(self, error: Exception) -> ProviderError | None:
         """What an exception of :meth:`request` means; None for a bug of ours."""
 
-    async def synthesize(self, text: str) -> AsyncIterator[bytes]:
-        """Yield slin as it arrives. Raises ProviderError."""
+    async def synthesize(self, text: str, pace: Pace | None = None) -> AsyncIterator[bytes]:
+        """Yield slin as it arrives, or at *pace*. Raises ProviderError."""
         convert = _Converter(self.rate)
         heard = False
-        async with aclosing(self._converted(text, convert)) as pieces:
+        async with aclosing(self._converted(text, convert, pace)) as pieces:
             async for audio in pieces:
                 heard = True
                 yield audio
@@ -67,11 +69,13 @@ class CloudTextToSpeech(ABC):
         async for _ in self.synthesize(CHECK_TEXT):
             pass
 
-    async def _converted(self, text: str, convert: _Converter) -> AsyncGenerator[bytes, None]:
+    async def _converted(
+        self, text: str, convert: _Converter, pace: Pace | None
+    ) -> AsyncGenerator[bytes, None]:
         """Audio as it comes, each piece in time."""
         asked = Asked(Stage.TTS, self.name, "audio", "a sentence")
         source = in_time(
-            self.request(text), self._limits, asked, self.explain, lambda: convert.made
+            self.request(text, pace), self._limits, asked, self.explain, lambda: convert.made
         )
         async with aclosing(source) as pieces:
             async for piece in pieces:

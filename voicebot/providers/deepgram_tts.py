@@ -10,6 +10,7 @@ from voicebot.providers.cloud_tts import CloudTextToSpeech
 from voicebot.providers.deepgram_client import DeepgramClient
 from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError
+from voicebot.providers.pace import Pace
 
 
 def identity(voice: str) -> str:
@@ -32,7 +33,7 @@ class DeepgramTextToSpeech(CloudTextToSpeech):
         self._model = voice
         self._keep_private = keep_private
 
-    async def request(self, text: str) -> AsyncGenerator[bytes, None]:
+    async def request(self, text: str, pace: Pace | None = None) -> AsyncGenerator[bytes, None]:
         answer = self._client.speak(text, voice=self._model, keep_private=self._keep_private)
         async with answer as response:
             async for piece in response.data:

@@ -25,6 +25,7 @@ from voicebot.providers.errors import ProviderBusyError, of_status
 from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError, Stage
 from voicebot.providers.openai_tts import KEY_SETTING, OpenAIClient
+from voicebot.providers.pace import Pace
 from voicebot.providers.pools import CONNECT_SECONDS, tls
 from voicebot.providers.verbatim import Verbatim
 
@@ -159,7 +160,7 @@ class OpenAIRealtimeTextToSpeech(CloudTextToSpeech):
         self.voice = sessions.voice
         self._sessions = sessions
 
-    async def request(self, text: str) -> AsyncGenerator[bytes, None]:
+    async def request(self, text: str, pace: Pace | None = None) -> AsyncGenerator[bytes, None]:
         connection, event = await self._sessions.begin(text)
         reading = _Reading(text)
         try:

@@ -16,6 +16,7 @@ from voicebot.providers.cloud_tts import CloudTextToSpeech
 from voicebot.providers.errors import ProviderLateError
 from voicebot.providers.in_time import Limits
 from voicebot.providers.interfaces import ProviderError, Stage
+from voicebot.providers.pace import Pace
 
 
 class Vendor(CloudTextToSpeech):
@@ -30,7 +31,7 @@ class Vendor(CloudTextToSpeech):
         self.closed = False
         self._pieces = pieces
 
-    async def request(self, text: str) -> AsyncGenerator[bytes, None]:
+    async def request(self, text: str, pace: Pace | None = None) -> AsyncGenerator[bytes, None]:
         try:
             for piece in self._pieces:
                 if isinstance(piece, Exception):

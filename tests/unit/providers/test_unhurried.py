@@ -11,7 +11,14 @@ import pytest
 from tests.support import virtual_time
 from voicebot.audio import pcm
 from voicebot.providers.interfaces import ProviderError, Stage
-from voicebot.providers.unhurried import ENOUGH, LONGEST, UnhurriedTextToSpeech
+from voicebot.providers.pace import Pace
+from voicebot.providers.unhurried import (
+    FASTEST,
+    LEFT,
+    LEFT_AT_THE_END,
+    LONGEST,
+    UnhurriedTextToSpeech,
+)
 
 PIECE = 0.1  # seconds of audio
 
@@ -19,7 +26,8 @@ PIECE = 0.1  # seconds of audio
 @dataclass
 class Cloud:
     """Makes *length* seconds of speech, *speed* times as fast as it is spoken, in pieces; what has
-    been made waits until it is taken, as it does with the kernel."""
+    been made waits until it is taken, as it does with the kernel, and what is there is taken at
+    once."""
 
     speed: float
     length: float = 4.6
@@ -28,22 +36,23 @@ class Cloud:
     name: str = "cloud"
     voice: str = "cloud voice"
     closed: bool = False
-    waits: list[float] = field(default_factory=list)
-    """When somebody was woken by a piece."""
+    wakes: list[float] = field(default_factory=list)
+    """When somebody was woken, in seconds from the request."""
 
-    async def synthesize(self, text: str) -> AsyncIterator[bytes]:
+    async def synthesize(self, text: str, pace: Pace) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = read = loop.time()
         try:
             for number in range(1, round(self.length / PIECE) + 1):
                 made = began + number * PIECE / self.speed
                 failing = began + self.breaks_at
+                if min(failing, made) > read:
+                    wait = max(pace.not_before, min(failing, made)) - loop.time()
+                    await asyncio.sleep(max(0.0, wait))
+                    read = loop.time()
+                    self.wakes.append(read - began)
                 if failing < made:
-                    await asyncio.sleep(max(0.0, failing - loop.time()))
                     raise ProviderError(Stage.TTS, self.name, "gone", retryable=True)
-                if made > loop.time():
-                    await asyncio.sleep(made - loop.time())
-                    self.waits.append(loop.time() - began)
                 yield pcm.silence(PIECE)
         finally:
             self.closed = True
@@ -57,14 +66,20 @@ class Played:
     first: float = 0.0
     gaps: float = 0.0
     complete: float = 0.0
-    least_at_the_end: float = 0.0
+    left_at_the_end: float = 0.0
 
 
-async def play(cloud: Cloud) -> Played:
+def sentence(length: float) -> str:
+    """Which a voice says in *length* seconds, at 15 characters a second as most do."""
+    return "." * round(15 * length)
+
+
+async def play(cloud: Cloud, text: str | None = None) -> Played:
     loop = asyncio.get_running_loop()
     began = played_out = loop.time()
     played = Played()
-    async for audio in UnhurriedTextToSpeech(cloud).synthesize("Bonjour."):
+    voice = UnhurriedTextToSpeech(cloud)
+    async for audio in voice.synthesize(sentence(cloud.length) if text is None else text):
         now = loop.time()
         if not played.seconds:
             played.first = now - began
@@ -73,7 +88,7 @@ async def play(cloud: Cloud) -> Played:
         played_out = max(played_out, now) + pcm.seconds(audio)
         played.seconds += pcm.seconds(audio)
     played.complete = loop.time() - began
-    played.least_at_the_end = played_out - loop.time()
+    played.left_at_the_end = played_out - loop.time()
     return played
 
 
@@ -81,7 +96,7 @@ def test_a_fast_voice_wakes_the_process_a_few_times_only() -> None:
     cloud = Cloud(speed=4.0)
     played = virtual_time.run(play(cloud))
     assert played.seconds == pytest.approx(4.6)
-    assert len(cloud.waits) <= 12, "of 46 pieces"
+    assert len(cloud.wakes) <= 7, "of 46 pieces"
     assert played.first == pytest.approx(PIECE / 4)
     assert played.gaps == 0.0
     assert played.complete <= 4.6 / 4 + LONGEST
@@ -97,7 +112,29 @@ def test_nobody_hears_a_rest(speed: float, length: float) -> None:
     lag = max(0.0, length - PIECE) * max(0.0, 1 / speed - 1)  # of a voice that is too slow
     assert played.gaps == pytest.approx(lag, abs=1e-6)
     hurried = length - PIECE - (length - PIECE) / speed + PIECE  # had at the end without rests
-    assert played.least_at_the_end >= min(hurried, ENOUGH / 2) - 1e-6
+    assert played.left_at_the_end >= min(hurried, LEFT_AT_THE_END[1]) - 1e-6
+
+
+def test_something_is_in_hand_at_each_wake_even_if_the_sentence_is_long() -> None:
+    async def story() -> None:
+        cloud = Cloud(speed=4.0, length=20.0)
+        await play(cloud)
+        made = [PIECE * int(wake * 4.0 / PIECE + 1e-6) for wake in cloud.wakes]
+        for before, after, had in zip(cloud.wakes[1:], cloud.wakes[2:], made[1:], strict=False):
+            in_hand = had - (before - cloud.wakes[0])
+            left = had - (after - cloud.wakes[0])
+            assert left >= min(in_hand, max(LEFT[0] * in_hand, LEFT[1])) - 1e-6
+
+    virtual_time.run(story())
+
+
+def test_a_sentence_that_may_be_complete_leaves_time_for_the_next() -> None:
+    """The shorter the text, the sooner that is."""
+    short, long = Cloud(speed=4.0), Cloud(speed=4.0)
+    virtual_time.run(play(short, "Oui."))
+    virtual_time.run(play(long, "." * round(FASTEST * 4.0)))
+    assert short.wakes[0] == long.wakes[0]
+    assert len(short.wakes) > len(long.wakes)
 
 
 def test_a_failure_is_told_while_there_is_something_to_hear() -> None:
@@ -107,7 +144,7 @@ def test_a_failure_is_told_while_there_is_something_to_hear() -> None:
         pieces: list[bytes] = []
 
         async def listen() -> None:
-            async for audio in UnhurriedTextToSpeech(cloud).synthesize("Bonjour."):
+            async for audio in UnhurriedTextToSpeech(cloud).synthesize(sentence(4.6)):
                 pieces.append(audio)  # noqa: PERF401 -- those before the failure count
 
         began = loop.time()
