@@ -234,6 +234,15 @@ def latency() -> Json:
                 stack=True, colors={"used": GREEN, "dropped": ORANGE, "capped": GREY},
                 to=("providers",),
             ),
+            graph(
+                "How pauses sounded, per minute",
+                "Late or failed: the workers have too much to do or die, and callers wait as long "
+                "as the words alone would have them.", "none",
+                ("sum by (outcome) (rate(voicebot_turn_end_judgements_total{@}[R])) * 60",
+                 "{{outcome}}"),
+                stack=True, colors={"finished": GREEN, "unfinished": GREY, "late": ORANGE,
+                                    "failed": RED},
+            ),
         ),
     )  # fmt: skip
 

@@ -255,7 +255,7 @@ class Settings:
     worker_memory: int = _setting(
         "WORKER_MEMORY", "1500", _integer(200, 100_000), "MB",
         "What one worker may hold; one with more is replaced, and its job done again. The engines "
-        "need about 450.", group="machine")  # fmt: skip
+        "need about 520.", group="machine")  # fmt: skip
     loop_core: int = _setting(
         "LOOP_CORE", "-1", _integer(-1, 1023), "core number",
         "Core of the event loop. -1: the first one the process may use.",

@@ -27,7 +27,7 @@ RECORDED_BYTES_PER_HOUR = 3600 * 2 * 2 * 8000  # two channels of 8 kHz, 16 bits
 LOW_DISK = 10 * GIGABYTE
 NO_DISK = 1 * GIGABYTE
 CORES_PROMISED = 4  # the figures for 20 calls are given for 4 vCPU
-WORKER_MEMORY = 450_000_000  # measured with Whisper base and Kokoro loaded
+WORKER_MEMORY = 520_000_000  # measured with Whisper base, Kokoro and Smart Turn loaded
 SERVICE_MEMORY = 100_000_000
 
 SERVICE_MODULES = (
