@@ -16,7 +16,9 @@ from voicebot.audio.pcm import SAMPLE_RATE, silence
 from voicebot.emulator import options
 from voicebot.emulator.latency import Distribution, Latency, Profile
 from voicebot.emulator.listen_v1 import IDLE_REASON, ListenV1
+from voicebot.emulator.listening import Send
 from voicebot.emulator.options import OptionError
+from voicebot.emulator.words import Word
 
 DELAY = 0.247
 BASE = {"model": ["nova-3"], "language": ["fr"], "encoding": ["linear16"], "sample_rate": ["8000"]}
@@ -127,6 +129,26 @@ def test_an_answer_to_finalize_reaches_as_far_as_was_listened() -> None:
     [final] = call.finals()
     assert final["from_finalize"]
     assert final["start"] + final["duration"] == pytest.approx(1.18, abs=0.03)
+
+
+def test_a_word_that_a_finalize_cuts_is_said_once() -> None:
+    """Its two halves are recognised apart, and both recognitions may hold it."""
+    call = stream(endpointing="300")
+    cut = Word("douze", 0.8, 1.1)
+
+    def pump() -> None:
+        for question in call.session.take_questions():
+            word = cut.later(-question.start)
+            call.session.recognised(question, (word,), call.now)
+        for output in call.session.poll(call.now):
+            if isinstance(output, Send):
+                call.heard.append((call.now, json.loads(output.text)))
+
+    call.pump = pump  # type: ignore[method-assign]
+    call.send(voice(1.0))
+    call.say('{"type":"Finalize"}')
+    call.send(voice(1.0) + silence(1.0))
+    assert call.texts() == ["douze", ""]
 
 
 def test_finalize_with_nothing_to_say_is_answered_too() -> None:
