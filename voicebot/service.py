@@ -267,7 +267,7 @@ GIL_SECONDS = 0.0001
 """How long a thread that computes in Python (the journal, a scrape of the metrics) may keep the
 event loop waiting for the interpreter. CPython's default is 5 ms, a quarter of a frame. Products of
 matrices let go of the interpreter as well, so one batch of voice activity may have to wait for it
-some twenty times: with 0.5 ms frames were 5 ms later during a scrape (p99), with 0.1 ms 0.7."""
+some twenty times: with 0.5 ms frames were 5 ms later during a scrape (p99), with 0.1 ms 1."""
 
 
 def _settle(loop_core: int) -> None:

@@ -34,7 +34,8 @@ def grid(now: float) -> float:
 
     So twenty calls share four timers a frame in place of twenty. To be woken costs the loop as much
     as what it then does, and what is done once is in the processor's cache the second time. With
-    two timers ten frames wait for each other: 5.6 ms late (p99) in place of 3.7, for as much work.
+    two timers ten frames wait for each other: 5.6 ms late (p99) in place of 3.7. The four cost half
+    a percent of a core more.
     """
     return math.ceil(now / GRID_SECONDS) * GRID_SECONDS
 
