@@ -27,8 +27,9 @@ from voicebot.providers.interfaces import ProviderError, Stage, TextToSpeech
 
 log = structlog.get_logger(__name__)
 
-MOST_CLIPS = 8
-"""Synthesised sentences kept of a call, 100 kB each; the one used longest ago goes first."""
+KEPT_SECONDS = 12.0
+"""Synthesised speech that is kept of a call, 16 kB a second: the last two or three answers. The
+sentence used longest ago goes first."""
 
 
 class Prompts(Protocol):
@@ -67,6 +68,8 @@ class _Clip:
     """A sentence that is being synthesised, or was."""
 
     pieces: list[bytes] = field(default_factory=list)
+    seconds: float = 0.0
+    """Audio so far."""
     task: asyncio.Task[None] | None = None
     error: ProviderError | None = None
     more: asyncio.Event = field(default_factory=asyncio.Event)
@@ -292,17 +295,25 @@ class Speaker:
             clip.task = asyncio.get_running_loop().create_task(
                 self._synthesize(text, clip), context=self._context.copy()
             )
-            if len(self._clips) > MOST_CLIPS:
-                _, oldest = self._clips.popitem(last=False)
-                if oldest.task is not None:
-                    oldest.task.cancel()
         self._clips.move_to_end(text)
         return clip
+
+    def _make_room(self) -> None:
+        """Forget what was used longest ago, beyond what is kept; nothing that is in the making, and
+        not the last sentence, however long it is."""
+        made = [(text, clip.seconds) for text, clip in self._clips.items() if clip.complete]
+        excess = sum(seconds for _, seconds in made) - KEPT_SECONDS
+        for text, seconds in made[:-1]:
+            if excess <= 0:
+                return
+            del self._clips[text]
+            excess -= seconds
 
     async def _synthesize(self, text: str, clip: _Clip) -> None:
         try:
             async for audio in self._tts.synthesize(text):
                 clip.pieces.append(audio)
+                clip.seconds += pcm.seconds(audio)
                 clip.more.set()
         except ProviderError as error:
             clip.error = error
@@ -316,3 +327,4 @@ class Speaker:
         finally:
             clip.complete = True
             clip.more.set()
+            self._make_room()

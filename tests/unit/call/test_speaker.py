@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from voicebot.audio.pcm import FRAME_BYTES
-from voicebot.call.speaker import Speaker
+from voicebot.audio.pcm import BYTES_PER_SECOND, FRAME_BYTES
+from voicebot.call.speaker import KEPT_SECONDS, Speaker
 from voicebot.dialogue.events import PlayoutEnded
 from voicebot.providers.interfaces import ProviderError
 
@@ -17,11 +17,16 @@ AUDIO = b"\1\0" * (FRAME_BYTES // 2) * FRAMES
 class Voice:
     name, voice = "test", "test"
 
+    def __init__(self, audio: bytes = AUDIO) -> None:
+        self._audio = audio
+        self.asked: list[str] = []
+
     async def synthesize(self, text: str) -> AsyncIterator[bytes]:
+        self.asked.append(text)
         await asyncio.sleep(0)
         if text == "Bug.":
             raise ZeroDivisionError
-        yield AUDIO
+        yield self._audio
 
 
 class Listener:
@@ -169,6 +174,36 @@ def test_what_was_no_prompt_and_came_to_its_end_is_told_of() -> None:
         bot.say(1, ("Rendered.", "Made.", "Bug."))
         await play(bot)
         assert told.made == ["Made."]
+        await bot.close()
+
+    asyncio.run(story())
+
+
+def test_the_last_answers_are_kept_and_older_ones_made_again() -> None:
+    third = bytes(round(KEPT_SECONDS / 3 * BYTES_PER_SECOND))
+
+    async def story() -> None:
+        voice = Voice(third)
+        bot = Speaker(voice, {}, Listener())
+        for number, text in enumerate(("One.", "Two.", "Three.", "One.", "Four.", "One.", "Two.")):
+            bot.say(number, (text,))
+            await play(bot, len(third) // FRAME_BYTES + 4)
+        assert voice.asked == ["One.", "Two.", "Three.", "Four.", "Two."]
+        await bot.close()
+
+    asyncio.run(story())
+
+
+def test_a_sentence_longer_than_what_is_kept_can_be_carried_on() -> None:
+    async def story() -> None:
+        voice = Voice(bytes(round(2 * KEPT_SECONDS * BYTES_PER_SECOND)))
+        bot = Speaker(voice, {}, Listener())
+        bot.say(1, ("One.",))
+        await play(bot)
+        bot.stop()
+        bot.say(2, ("One.",))
+        await play(bot)
+        assert voice.asked == ["One."]
         await bot.close()
 
     asyncio.run(story())
