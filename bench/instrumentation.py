@@ -27,6 +27,7 @@ import structlog
 from bench.arithmetic import SENT_AHEAD, percentile
 from bench.figures import Measured, Say
 from bench.load import CALLS, SCENARIOS
+from bench.scraper import scrape_until_cancelled
 from bench.service import MeasuredService, Samples
 from voicebot.call.ledger import CallLedger
 from voicebot.call.notes import CallNotes
@@ -59,7 +60,9 @@ async def measure(say: Say) -> Measured:
     with MeasuredService() as service:
         say(f"{CALLS} conversations at once, a scrape each {SCRAPE_SECONDS:g} s")
         scrapes: list[tuple[float, float]] = []
-        scraping = asyncio.create_task(_scrape(service, scrapes))
+        scraping = asyncio.create_task(
+            scrape_until_cancelled(service.metrics_url, SCRAPE_SECONDS, scrapes)
+        )
         before, computed = service.metrics(), service.processor_seconds()[0]
         try:
             results = await run_calls(scenarios, service.target, lines, count=CALLS)
@@ -72,15 +75,6 @@ async def measure(say: Say) -> Measured:
     measured = _share(costs, before, after, computed)
     measured.add(_disturbance(results, scrapes))
     return measured
-
-
-async def _scrape(service: MeasuredService, scrapes: list[tuple[float, float]]) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        began = loop.time()
-        await asyncio.to_thread(service.scrape)
-        scrapes.append((began, loop.time()))
-        await asyncio.sleep(SCRAPE_SECONDS)
 
 
 # -- what it costs

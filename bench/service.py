@@ -110,10 +110,13 @@ class MeasuredService(demo.Service):
         """What the service has counted so far."""
         return Samples(self.scrape())
 
+    @property
+    def metrics_url(self) -> str:
+        return f"http://{HOST}:{self.control_port}/metrics"
+
     def scrape(self) -> str:
         """``/metrics`` as it is. Raises OSError."""
-        url = f"http://{HOST}:{self.control_port}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(self.metrics_url, timeout=5) as answer:
             text: str = answer.read().decode()
             return text
 

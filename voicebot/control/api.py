@@ -19,8 +19,8 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
+from voicebot.control.scrape import exposition
 from voicebot.control.server import ControlError, ControlServer
 from voicebot.telemetry.feed import Subscription
 
@@ -157,8 +157,8 @@ class ControlApp:
         return _plain(HTTPStatus.SERVICE_UNAVAILABLE, f"{reason}\n")
 
     def _metrics(self, environ: WSGIEnvironment) -> _Answer:
-        encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
-        return _Answer(HTTPStatus.OK, encode(self._registry), content_type)
+        text, content_type = exposition(self._registry, environ.get("HTTP_ACCEPT", ""))
+        return _Answer(HTTPStatus.OK, text, content_type)
 
     def _calls(self, _environ: WSGIEnvironment) -> _Answer:
         return _json(HTTPStatus.OK, {"calls": list(self._view.active_calls())})
