@@ -145,7 +145,7 @@ class Settings:
     listen_for_turn_end: str = _setting(
         "LISTEN_FOR_TURN_END", "auto", _choice("auto", "always", "never"), "",
         "Have the workers listen to how a caller stopped (30 to 90 ms of a core for each pause): "
-        "who sounds finished is answered after 0.25 s, where by the words alone we would wait 0.5 "
+        "who sounds finished is answered after 0.2 s, where by the words alone we would wait 0.5 "
         "or 0.65 s. auto: where a cloud recognises; the embedded engine needs the workers itself.",
         group="speech")  # fmt: skip
     tts_timeout: float = _setting(

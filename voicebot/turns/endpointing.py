@@ -42,10 +42,11 @@ class Waits:
     """Silence, in seconds from the end of speech, that ends a turn.
 
     People leave about 0.2 s between two turns (Stivers et al., PNAS 2009, ten languages); peers
-    wait 0.5 s (LiveKit's minimum) to 1.0 s (AVA) whatever was said.
+    wait 0.5 s (LiveKit's minimum) to 1.0 s (AVA) whatever was said. A pause is noticed 0.2 s after
+    the last sound, so whoever is complete is answered when the words are known (0049).
     """
 
-    complete: float = 0.25
+    complete: float = 0.20
     answerable: float = 0.5
     open: float = 0.65
     incomplete: float = 1.3

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from voicebot.turns.endpointing import FINISHED, Completeness, Endpointer, Waits
 
-WAITS = Waits(complete=0.25, answerable=0.5, open=0.65, incomplete=1.3)
+WAITS = Waits(complete=0.2, answerable=0.5, open=0.65, incomplete=1.3)
 
 
 def paused_endpointer(began: float = 1.0, stopped: float = 3.0) -> tuple[Endpointer, int]:
@@ -20,7 +20,7 @@ def paused_endpointer(began: float = 1.0, stopped: float = 3.0) -> tuple[Endpoin
 @pytest.mark.parametrize(
     ("completeness", "wait"),
     [
-        (Completeness.COMPLETE, 0.25),
+        (Completeness.COMPLETE, 0.2),
         (Completeness.ANSWERABLE, 0.5),
         (Completeness.OPEN, 0.65),
         (Completeness.INCOMPLETE, 1.3),
@@ -92,9 +92,9 @@ def test_abandoning_ends_the_turn_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("completeness", "wait"),
     [
-        (Completeness.COMPLETE, 0.25),
-        (Completeness.ANSWERABLE, 0.25),
-        (Completeness.OPEN, 0.25),
+        (Completeness.COMPLETE, 0.2),
+        (Completeness.ANSWERABLE, 0.2),
+        (Completeness.OPEN, 0.2),
         (Completeness.INCOMPLETE, 1.3),
     ],
 )
