@@ -8,6 +8,7 @@ is installed for development.
 
 from __future__ import annotations
 
+import compileall
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -17,10 +18,12 @@ REQUIREMENTS = Path("requirements/image-full.txt")
 
 
 def linked(directory: Path) -> Path:
-    """Make *directory*, with links to the packages of an installation in it; returns it.
+    """Make *directory*, with links to the packages of an installation in it; returns it. Our own
+    code is compiled where it is.
 
     Raises ValueError if one of them is not installed here in the very same version.
     """
+    compileall.compile_dir("voicebot", quiet=1)
     directory.mkdir()
     for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines():
         if not line[:1].isalnum():
