@@ -92,11 +92,16 @@ def says_20(path: str, pcm: bytes) -> float:
     return 0.2
 
 
+def says_nothing(path: str, pcm: bytes) -> None:
+    return None
+
+
 def crash_at(path: str, pcm: bytes) -> float:
     crash()
     return 0.0
 
 
 def hang_at(path: str, pcm: bytes) -> float:
+    Path(path).touch()
     hang()
     return 0.0

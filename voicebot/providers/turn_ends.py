@@ -121,12 +121,12 @@ class EndListener:
         try:
             probability = await self._ends.probability(pcm)
         except WorkerError as error:
-            if self._pause == pause:
-                self._request = self._pause = None
-                self._count("failed")
-                if not self._failed:
-                    self._failed = True  # said once a call: the counter has the others
-                    self._log.warning("nobody knows how a pause sounds", reason=str(error))
+            if self._failed_at(pause):
+                self._log.warning("nobody knows how a pause sounds", reason=str(error))
+            return
+        except Exception:  # a bug of ours costs the caller no more
+            if self._failed_at(pause):
+                self._log.exception("listening to a pause failed")
             return
         if self._pause != pause:
             return
@@ -139,6 +139,15 @@ class EndListener:
         self._count("finished" if finished else "unfinished")
         if finished or self._looked_again:
             self._pause = None
+
+    def _failed_at(self, pause: int) -> bool:
+        """Nothing will be known of *pause*. Whether to say so: once a call, the counter has all."""
+        if self._pause != pause:
+            return False
+        self._request = self._pause = None
+        self._count("failed")
+        said, self._failed = self._failed, True
+        return not said
 
     def _count(self, outcome: str) -> None:
         self._ends.metrics.turn_end_judgements.labels(outcome).inc()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -28,11 +29,13 @@ CORE = min(os.sched_getaffinity(0))
 class Line:
     """A caller who has spoken for a second, and paused."""
 
-    def __init__(self, pool: WorkerPool, metrics: Metrics) -> None:
+    def __init__(self, pool: WorkerPool, model: Path, metrics: Metrics) -> None:
         self.metrics = metrics
         self.told: list[tuple[int, float]] = []
+        self.logged: Sequence[Mapping[str, Any]] = ()
+        """In the end: what an operator reads about it."""
         self.timely = True
-        self.ears: EndListener = TurnEnds(pool, Path("a file"), metrics).open("call", self._told)
+        self.ears: EndListener = TurnEnds(pool, model, metrics).open("call", self._told)
 
     def _told(self, pause: int, probability: float) -> bool:
         self.told.append((pause, probability))
@@ -54,7 +57,10 @@ class Line:
 
 
 def run(
-    monkeypatch: pytest.MonkeyPatch, work: Job, story: Callable[[Line], Awaitable[None]]
+    monkeypatch: pytest.MonkeyPatch,
+    work: Job,
+    story: Callable[[Line], Awaitable[None]],
+    model: Path = Path("a file"),
 ) -> Line:
     """*story* with a worker that does *work* in place of listening."""
 
@@ -63,7 +69,7 @@ def run(
         pool = WorkerPool([CORE], metrics)
         await pool.start()
         try:
-            line = Line(pool, metrics)
+            line = Line(pool, model, metrics)
             await story(line)
             line.ears.close()
             return line
@@ -72,8 +78,10 @@ def run(
 
     # The functions of tests.support.jobs take what they are given: a path, and audio.
     monkeypatch.setattr(turn_ends, "JUDGE_END", work)
-    with capture_logs():
-        return asyncio.run(whole())
+    with capture_logs() as logs:
+        line = asyncio.run(whole())
+    line.logged = [entry for entry in logs if "pause" in entry["event"]]
+    return line
 
 
 @pytest.mark.parametrize("probability", [0.9, 0.2])
@@ -112,17 +120,38 @@ def test_a_worker_that_dies_over_it_is_counted_and_the_next_pause_is_asked_again
     assert line.told == []
 
 
-def test_nobody_free_is_a_failure_after_the_patience_of_the_job(
+def test_a_bug_is_counted_and_told_once_and_the_next_pause_is_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """It would leave a request that is never over, and be told when the call is, if at all."""
+
     async def story(line: Line) -> None:
-        line.pause(1)  # has the worker
-        await asyncio.sleep(0.1)
+        for pause in (1, 2):
+            line.pause(pause)
+            await until(lambda: line.counted().get("failed") == pause, 30, "it failed")  # noqa: B023
+            line.ears.poll(11.0)
+            assert line.counted() == {"failed": pause}, "it is not looked at again, nor late"
+
+    line = run(monkeypatch, job("says_nothing"), story)
+    assert line.told == []
+    (entry,) = line.logged
+    assert (entry["log_level"], entry["call_id"]) == ("error", "call")
+    assert entry["exc_info"], "with its trace"
+
+
+def test_nobody_free_is_a_failure_after_the_patience_of_the_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+
+    async def story(line: Line) -> None:
+        line.pause(1)
+        await until(begun.exists, 30, "it has the worker")
         line.pause(2)
         await until(lambda: line.counted().get("failed") == 1, 30, "nobody was free")
         assert line.counted() == {"late": 1, "failed": 1}
 
-    run(monkeypatch, replace(job("hang_at"), patience=0.05), story)
+    run(monkeypatch, replace(job("hang_at"), patience=0.5), story, begun)
 
 
 def test_who_goes_on_or_hangs_up_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
