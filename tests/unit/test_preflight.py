@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +125,8 @@ def test_what_is_of_the_wrong_kind_is_named_by_its_variable(tmp_path: Path) -> N
         "backup_target": None,
         "backup_tarjet": "/mnt/backup",
         "recordings_convert": "perhaps",
+        "asterisk_sip_port": "5080",
+        "host_rtp_ports": ["20000", 20999],
         "grafana_admin_password": "{{ vault_grafana_pasword }}",
     }
     found = problems(tmp_path, site)
@@ -135,11 +139,71 @@ def test_what_is_of_the_wrong_kind_is_named_by_its_variable(tmp_path: Path) -> N
         "host_ssh_from: must be a list",
         "backup_target: is empty; give it a value, or take the line out",
         "backup_tarjet: no role has such a variable; a typing error?",
-        "argument 'recordings_convert' is of type str and we were unable to convert to bool",
+        "recordings_convert: must be true or false, without quotes",
+        "asterisk_sip_port: must be a number, without quotes",
+        "host_sip_port: must be a number, without quotes",
+        "host_rtp_ports: must be a number, without quotes",
         "'vault_grafana_pasword' is undefined: is it in vault.yml, and spelt alike?",
     ):
         assert any(words in line for line in found), "\n".join([words, *found])
-    assert len(found) == 10, found
+    assert len(found) == 13, found
+
+
+def test_ports_that_are_none_are_told() -> None:
+    program = (REPOSITORY / "ansible/roles/asterisk/files/preflight.py").read_text()
+    phone = {"name": "six", "number": "601", "password": "long enough for it"}
+    site: dict[str, Any] = {
+        "trunks": [], "phones": [phone], "technicians": [], "networks": [], "external": "",
+        "address": "0.0.0.0", "certificate": False, "uid": 10778, "calls": 20,
+        "sip_port": 0, "metrics_port": 0, "tls_port": 0,
+    }  # fmt: skip
+    for ports in ([], [20000], [20999, 20000], [20000, 20999, 21999]):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+            env={**os.environ, "LINES": json.dumps({**site, "rtp_ports": ports})},
+        )  # fmt: skip
+        assert done.stdout.startswith("asterisk_rtp_ports: must be the first and the last port")
+
+
+TIMES = """
+- hosts: localhost
+  gather_facts: false
+  vars: {preflight_problems: [], preflight_arguments_right: true}
+  tasks:
+    - ansible.builtin.include_tasks: {file: "%s"}
+      vars: {preflight_times: "{{ q('ansible.builtin.varnames', '^at_') }}"}
+    - ansible.builtin.copy: {content: "{{ preflight_problems | to_json }}", dest: "%s"}
+"""
+
+
+def test_times_are_those_that_cron_takes_and_that_come(tmp_path: Path) -> None:
+    """As Debian's cron has them: of a file with one that it does not take, it runs nothing; what
+    goes downwards it takes, and never runs."""
+    good = (
+        "30 4 * * *", "*/20 4-6,22 1-15/2 jan,jul mon-fri", "00 03 01 01 07", "*,5 3 * * */2",
+        "0 3 * jan-mar 0-7", "1-1 0-23/3 1-31 * 5-7",
+    )  # fmt: skip
+    wrong = (
+        "5/10 4 * * *", "0 3 * * * root", "60 3 * * *", "0 24 * * *", "0 3 0 * *", "0 3 * 13 *",
+        "0 3 * * 8", "0 3 * *", "@daily", "every night", "0 3 * * *\n", "*/0 3 * * *", "0, 3 * * *",
+        "0 22-6 * * *", "0 1-2,22-6 * * *", "0 3 * * fri-mon", "0 3 * * sat-sun", "0 3 * nov-feb *",
+        "0 3 28-3/2 * *",
+    )  # fmt: skip
+    times = {f"at_{number:02}": time for number, time in enumerate((*good, *wrong))}
+    found = tmp_path / "found.json"
+    (tmp_path / "times.json").write_text(json.dumps(times))
+    tasks = REPOSITORY / "ansible/roles/preflight/tasks/times.yml"
+    (tmp_path / "play.yml").write_text(TIMES % (tasks, found))
+    subprocess.run(
+        [REPOSITORY / ".venv/bin/ansible-playbook", tmp_path / "play.yml",
+         "-i", "localhost,", "-c", "local", "-e", f"@{tmp_path}/times.json",
+         "-e", f"ansible_python_interpreter={sys.executable}"],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    told = [problem.partition(":")[0] for problem in json.loads(found.read_text())]
+    assert {name: times[name] for name in told} == {
+        name: time for name, time in times.items() if time in wrong
+    }
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,8 @@ for network in site["networks"]:
         ipaddress.ip_network(network)
     except ValueError as error:
         print(f"asterisk_local_networks: {error}")
-first, last = (site["rtp_ports"] * 2)[:2]
-if len(site["rtp_ports"]) != 2 or not 1024 <= first < last <= 65535:
+first, last = site["rtp_ports"] if len(site["rtp_ports"]) == 2 else (0, 0)
+if not 1024 <= first < last <= 65535:
     print("asterisk_rtp_ports: must be the first and the last port, from 1024 to 65535")
 elif last - first + 1 < 4 * site["calls"]:
     print(
