@@ -133,7 +133,7 @@ def test_an_answer_to_finalize_reaches_as_far_as_was_listened() -> None:
 
 def test_a_word_that_a_finalize_cuts_is_said_once() -> None:
     """Its two halves are recognised apart, and both recognitions may hold it."""
-    call = stream(endpointing="300")
+    call = stream(endpointing="300", interim_results="true")
     cut = Word("douze", 0.8, 1.1)
 
     def pump() -> None:
@@ -149,6 +149,10 @@ def test_a_word_that_a_finalize_cuts_is_said_once() -> None:
     call.say('{"type":"Finalize"}')
     call.send(voice(1.0) + silence(1.0))
     assert call.texts() == ["douze", ""]
+    [final, _] = [at for at, told in call.heard if told["type"] == "Results" and told["is_final"]]
+    after = [told for at, told in call.heard if at > final and told["type"] == "Results"]
+    said = [told["channel"]["alternatives"][0]["transcript"] for told in after]
+    assert said == [""], "nor does what is told while the caller goes on hold it"
 
 
 def test_finalize_with_nothing_to_say_is_answered_too() -> None:

@@ -165,11 +165,10 @@ class ListenV1(Listening):
             words = ()
         for result in self._results:
             if result.question is question:
-                middles = ((word, (word.start + word.end) / 2) for word in words)
-                result.words = tuple(word for word, at in middles if at >= result.after)
+                result.words = _since(result.after, words)
         if self._interim is not None and self._interim[0] is question:
             (_, asked), self._interim = self._interim, None
-            fresh = words[self._emitted :]
+            fresh = _since(self._said, words)[self._emitted :]
             if fresh and not any(result.part for result in self._results):
                 planned = self.latency.draw(Step.LISTEN_INTERIM)
                 until = self.ear.position
@@ -347,3 +346,8 @@ class ListenV1(Listening):
             },
             from_finalize=from_finalize,
         )
+
+
+def _since(at: float, words: Words) -> Words:
+    """Those of *words* that are spoken after *at*, for the most part."""
+    return tuple(word for word in words if (word.start + word.end) / 2 >= at)
