@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -71,6 +72,52 @@ def test_where_nobody_answers_the_last_success_grows_old(tmp_path: Path) -> None
 def test_without_a_success_yet_there_is_none(tmp_path: Path) -> None:
     _, _, left = look(free_port(), tmp_path / "it.prom")
     assert left.keys() == {RUN}
+
+
+def test_what_was_damaged_is_written_anew(tmp_path: Path) -> None:
+    metrics = tmp_path / "it.prom"
+    for damage in (b"\xff\xfe", f"{END} half\n".encode(), b"\0" * 200):
+        metrics.write_bytes(damage)
+        _, _, left = look(free_port(), metrics)
+        assert left.keys() == {RUN}
+
+
+VERIFY = Path(__file__).parents[2] / "ansible/roles/verify/files/voicebot-verify"
+
+
+def self_check(port: int, metrics: Path, folder: Path) -> list[str]:
+    """What `voicebot-verify` of a host prints of its TLS."""
+    site = folder / "site.json"
+    site.write_text(json.dumps({"sip_tls_port": port, "certificate_metrics": str(metrics)}))
+    program = VERIFY.read_text().replace("/etc/voicebot-verify.json", str(site))
+    program = program.replace("/usr/local/sbin/voicebot-certificate", str(PROGRAM))
+    program = program.replace("sys.exit(main())", "encryption()")
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        (40.5, "ok      TLS answers with a certificate that is good for 40 days"),
+        (5.5, "remark  the certificate of TLS ends in 5 day(s): renew asterisk_tls_certificate"),
+        (-1, "FAILED  nobody can connect by TLS (certificate has expired)"),
+    ],
+)
+def test_the_self_check_says_what_is_seen_and_whether_alerts_know(
+    tmp_path: Path, days: float, words: str
+) -> None:
+    with showing(AUTHORITY.sign("192.0.2.1", days=days), tmp_path) as port:
+        known = self_check(port, tmp_path / "it.prom", tmp_path)
+        unknown = self_check(port, tmp_path / "nowhere" / "it.prom", tmp_path)
+    assert known[0] == unknown[0] == words
+    assert not any("alerts" in line for line in known)
+    *rest, last = unknown
+    assert rest == known
+    assert last.startswith("remark  and alerts on it know nothing of that: ")
+    assert last.endswith("nowhere/it.prom: No such file or directory")
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
