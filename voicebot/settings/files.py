@@ -41,7 +41,9 @@ def _values(text: str, file: Path, faults: list[str]) -> dict[str, str]:
     if unreadable:  # dotenv would leave these out
         faults += unreadable
         return {}
-    return {k: v or "" for k, v in dotenv_values(stream=io.StringIO(text)).items()}
+    # As it is written: a password may well have a ${ in it.
+    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {k: v or "" for k, v in found.items()}
 
 
 def read_secrets(directory: Path, faults: list[str]) -> dict[str, str]:

@@ -162,8 +162,11 @@ def test_a_line_that_cannot_be_read_is_named_and_not_left_out(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "target",
-    ["/mnt/the other disk/sav", "/mnt/o'clock #1", '/mnt/"b"', "/mnt/c\\d$e"],
-)
+    [
+        "/mnt/the other disk/sav", "/mnt/o'clock #1", '/mnt/"b"', "/mnt/c\\d$e",
+        "/mnt/${HOME}/${f:-g}",
+    ],
+)  # fmt: skip
 def test_what_the_playbook_writes_is_read_as_it_was_set(target: str, tmp_path: Path) -> None:
     """Whatever signs are in it."""
     texts = {"BACKUP_TARGET": target, "MAX_CONCURRENT_CALLS": "7"}
