@@ -30,9 +30,9 @@ REQUEST_ID = "X-Client-Request-Id"
 
 
 JOINED = 19_200
-"""Bytes that are passed on at once at most (0.4 s), of what has come meanwhile. Each piece on its
-own goes through all our layers; for more the C library would get memory from the kernel, each time
-anew."""
+"""Bytes from which on what has come meanwhile is passed on (0.4 s), as is a piece that is longer by
+itself. Each piece on its own goes through all our layers; for more the C library would get memory
+from the kernel, each time anew."""
 
 
 def identity(model: str, voice: str, instructions: str) -> str:
