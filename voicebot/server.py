@@ -195,9 +195,11 @@ class CallServer:
         return past.ended if past.ended.outcome == "transferred" else None
 
     def _on_ended(self, session: CallSession, ended: Ended) -> None:
+        # Remembered before it is forgotten: Asterisk asks at this very moment, of another thread, and
+        # a call in neither would be sent to a person.
+        self._past[session.call_id] = _Past(ended, session.feed, self._loop.time())
         del self._calls[session.call_id]
         self._show_calls()
-        self._past[session.call_id] = _Past(ended, session.feed, self._loop.time())
         while len(self._past) > MOST_REMEMBERED:
             self._past.popitem(last=False)
         task = self._loop.create_task(session.released())

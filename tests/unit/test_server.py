@@ -194,6 +194,27 @@ def test_the_dialplan_learns_what_comes_next(digit: str | None, step: str) -> No
     story(tell)
 
 
+def test_a_call_is_never_unknown_between_its_end_and_being_remembered() -> None:
+    """Asterisk's question comes from another thread, at any moment of the end."""
+
+    def tell(house: House) -> None:
+        told: list[str] = []
+
+        class Calls(dict[uuid.UUID, CallSession]):
+            def __delitem__(self, call_id: uuid.UUID) -> None:
+                super().__delitem__(call_id)
+                told.append(house.server.next_step(call_id))
+                assert house.server.subscribe(call_id) is not None
+
+        house.server._calls = Calls()
+        session = house.call()
+        assert session is not None
+        session.connection_lost(None)
+        assert told == ["hangup"]
+
+    story(tell)
+
+
 def test_a_caller_whom_no_technician_answered_comes_back_to_a_callback() -> None:
     def tell(house: House) -> None:
         call_id = uuid.uuid4()
