@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from voicebot.probe.call import Result
+from voicebot.simulator.leg import End
 
 _CAUSES: Final[Mapping[str, tuple[str, str]]] = {
     "connect": (
         "Asterisk is not running, or not at PROBE_SIP_ADDRESS: systemctl status asterisk, "
         "asterisk -rx 'pjsip show transports'",
-        "its configuration knows no probe: install pjsip.conf and extensions.conf of asterisk/, "
+        "its configuration knows no probe: install probe.conf and voicebot.conf of asterisk/, "
         "then asterisk -rx 'module reload res_pjsip.so' and 'dialplan reload'",
     ),
     "greeting": (
@@ -46,9 +47,10 @@ def verdict(result: Result) -> str:
 
 
 def text(result: Result, said: str) -> str:
-    """Everything, several lines."""
+    """Everything, several lines. What came at once stays in the order in which it was told."""
     lines = [f"Probe call {result.call_id} ({result.way.text})", ""]
-    lines += [f"{at:7.2f} s  {what}" for at, what in sorted(_moments(result, said))]
+    moments = sorted(_moments(result, said), key=lambda moment: round(moment[0], 2))
+    lines += [f"{at:7.2f} s  {what}" for at, what in moments]
     lines += ["", verdict(result)]
     if result.failed is not None:
         causes = [cause.format(call_id=result.call_id) for cause in _CAUSES[result.failed]]
@@ -79,13 +81,16 @@ def as_dict(result: Result) -> dict[str, Any]:
 def _moments(result: Result, said: str) -> Iterator[tuple[float, str]]:
     timeline = result.timeline
     response = "" if timeline.response is None else f", {timeline.response:.2f} s after that"
+    ender = result.end.value
+    if result.end is End.BOT and timeline.greeting is None:
+        ender = "other side, before the bot was heard"
     whole = {
         "answered": "answered",
         "greeting": "the greeting begins",
         "spoke": f"it is over; the probe says: {said}",
         "said": "the probe has said it",
         "reply": f"the answer begins{response}",
-        "ended": f"the call is over, ended by the {result.end.value}",
+        "ended": f"the call is over, ended by the {ender}",
     }
     for mark, what in whole.items():
         at = getattr(timeline, mark)

@@ -175,7 +175,7 @@ def as_dict(result: CallResult) -> dict[str, Any]:
 def _voice_to_voice(latencies: Sequence[float]) -> str:
     p50, p95 = percentile(latencies, 50), percentile(latencies, 95)
     return (
-        f"voice to voice over {len(latencies)} spoken turns: "
+        f"voice to voice over {len(latencies)} spoken turn{'s' * (len(latencies) != 1)}: "
         f"p50 {milliseconds(p50)}, p95 {milliseconds(p95)}"
     )
 
