@@ -22,7 +22,7 @@ PLAYBOOK = test -d $(INVENTORY) || { echo "there is no $(INVENTORY): copy ansibl
 or name yours: INVENTORY=…" >&2; exit 2; }; \
 	cd ansible && exec ../$(BIN)/ansible-playbook -i $(abspath $(INVENTORY))
 
-.PHONY: help setup demo serve call prompts doctor down up images test test-docker test-appliance test-drills drill test-fast lint format bench bench-containers kills docs dashboards lock clean bundle deploy verify rollback uninstall
+.PHONY: help setup demo serve call asterisk prompts doctor down up images test test-docker test-appliance test-drills drill test-fast lint format bench bench-containers kills docs dashboards lock clean bundle deploy verify rollback uninstall
 
 help: ## this list
 	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
@@ -42,6 +42,9 @@ serve: ## run the service here, for Asterisk or `make call`
 call: ## one simulated customer calls the running service (SCENARIO=internet-resolved)
 	@scripts/setup demo
 	@$(BIN)/voicebot call $(SCENARIO) $(ARGS)
+
+asterisk: ## an Asterisk beside `make serve`, to dial 777 with a softphone; says how
+	@scripts/local-asterisk
 
 doctor: ## is this machine ready? what is wrong, and what to do
 	@scripts/setup demo
