@@ -33,7 +33,7 @@ OF_DEPLOY_ENV = {
     "TASK_METRICS",
 }
 VOICEBOT_ROLE = ROOT / "ansible" / "roles" / "voicebot" / "meta" / "argument_specs.yml"
-OF_ASTERISK = {"VOICEBOT_AUDIOSOCKET", "VOICEBOT_CONTROL"}
+OF_ASTERISK = {"VOICEBOT_AUDIOSOCKET", "VOICEBOT_CONTROL", "VOICEBOT_TECHNICIAN"}
 
 
 def relative(path: Path) -> str:

@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -121,12 +121,16 @@ def held_port(kind: socket.SocketKind, address: str = LOOPBACK) -> Iterator[int]
 class AsteriskInstance:
     """Context manager: Asterisk fully booted inside, gone (with its directory) after.
 
-    *lines* is the content of ``voicebot.d/endpoints.conf``. Raises AsteriskError, with
+    *lines* is the content of ``voicebot.d/endpoints.conf``; *change* may alter any file of ``etc``,
+    its argument, before the start. Raises AsteriskError, with
     Asterisk's own output, when it does not boot.
     """
 
-    def __init__(self, lines: str = TEST_LINES) -> None:
+    def __init__(
+        self, lines: str = TEST_LINES, change: Callable[[Path], None] | None = None
+    ) -> None:
         self._lines = lines
+        self._change = change
         self._launcher = fetch()
         self._directory = Path(tempfile.mkdtemp(prefix="asterisk-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -212,6 +216,27 @@ class AsteriskInstance:
                 raise AsteriskError(f"still up:\n{self.cli('core show channels concise')}")
             time.sleep(0.05)
 
+    @property
+    def etc(self) -> Path:
+        """Where its configuration is."""
+        return self._directory / "etc"
+
+    def shell(self, commands: str) -> str:
+        """What a page tells an operator to type, typed: on this Asterisk, in the repository.
+
+        Raises AsteriskError when a command fails.
+        """
+        launcher = " ".join(self._command())
+        here = commands.replace("/etc/asterisk/", f"{self.etc}/")
+        text = f'set -euo pipefail\nasterisk() {{ {launcher} "$@"; }}\n{here}'
+        done = subprocess.run(
+            ["bash", "-c", text],
+            cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise AsteriskError(f"{commands}: {done.stdout}{done.stderr}")
+        return done.stdout
+
     # -- life and death
 
     def _command(self) -> list[str]:
@@ -242,6 +267,8 @@ class AsteriskInstance:
         )
         (site / "endpoints.conf").write_text(self._lines)
         (site / "http.conf").write_text(f"bindaddr = {LOOPBACK}\nbindport = {self.metrics_port}\n")
+        if self._change is not None:
+            self._change(etc)
 
     def _start(self) -> None:
         with (self._directory / "output").open("wb") as output:
