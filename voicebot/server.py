@@ -195,8 +195,8 @@ class CallServer:
         return past.ended if past.ended.outcome == "transferred" else None
 
     def _on_ended(self, session: CallSession, ended: Ended) -> None:
-        # Remembered before it is forgotten: Asterisk asks at this very moment, of another thread, and
-        # a call in neither would be sent to a person.
+        # Remembered before it is forgotten: Asterisk asks at this very moment, in another thread,
+        # and a call in neither would be sent to a person.
         self._past[session.call_id] = _Past(ended, session.feed, self._loop.time())
         del self._calls[session.call_id]
         self._show_calls()
