@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from voicebot import script_file
+from voicebot.dialogue.script import Prompt
 from voicebot.simulator import scenario
 from voicebot.simulator.scenario import ScenarioError, load, names, parse
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", names())
@@ -97,3 +102,12 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="cannot be read"):
         load(str(tmp_path / "none.yaml"))
+
+
+def test_the_example_of_the_page_has_an_answer_to_each_question_on_its_way() -> None:
+    page = (REPOSITORY / "docs/how-to/add-a-scenario.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    patterns = [rule.when for rule in parse(example, "example").rules]
+    for question in (Prompt.ASK_IDENTITY, Prompt.ASK_NAME, Prompt.CONFIRM_NUMBER, Prompt.ASK_WORKS):
+        words = script_file.load().prompts[question]
+        assert any(when and when.search(str(words).casefold()) for when in patterns), question
