@@ -55,8 +55,6 @@ def _tensor(field: int | memoryview) -> dict[str, npt.NDArray[Any]]:
         return {}
     if kind not in _TYPES:
         raise ValueError(f"tensor {name!r} is of type {kind}")
-    if any(size >> 63 for size in shape):
-        raise ValueError(f"tensor {name!r} is of shape {shape}")  # numpy: OverflowError
     return {name: np.frombuffer(data, _TYPES[kind]).reshape(shape)}
 
 
