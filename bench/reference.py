@@ -102,7 +102,10 @@ async def voice_cpu(settings: Mapping[str, str]) -> tuple[float, float]:
         return await loop.run_in_executor(pool, reference_design.decode, mp3)
 
     # What a process of the pool used is known when it has ended.
-    return own, await _cpu_per_second(reference, pool.shutdown)
+    try:
+        return own, await _cpu_per_second(reference, pool.shutdown)
+    finally:
+        await kits.close()
 
 
 async def _cpu_per_second(

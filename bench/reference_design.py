@@ -69,6 +69,11 @@ class Kits:
             api_key=os.environ["OPENAI_API_KEY"], base_url=os.environ["OPENAI_BASE_URL"]
         )
 
+    async def close(self) -> None:
+        """Of the measuring side: the reference never ends."""
+        await self.groq.close()
+        await self.openai.close()
+
     async def answer(self, text: str) -> str:
         """§13.2: the whole reply."""
         reply = await self.groq.chat.completions.create(
