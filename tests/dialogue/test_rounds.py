@@ -112,7 +112,7 @@ def test_who_says_always_the_same_comes_to_an_end(
     after=st.sampled_from([0.5, 9.0]),
     technicians=st.booleans(),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_who_goes_round_comes_to_an_end(
     said: list[str], replies: list[str], after: float, technicians: bool
 ) -> None:

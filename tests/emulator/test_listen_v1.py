@@ -240,7 +240,7 @@ def test_options_that_the_service_refuses_are_refused(
         stream(**query)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 @example(671)  # a Finalize between the first sound and the moment that it counts as speech
 def test_whatever_comes_every_result_is_in_order_and_every_word_is_sent_once(seed: int) -> None:

@@ -88,7 +88,7 @@ def test_noise_is_not_made_loud() -> None:
     assert of(levelled(hiss)) < TARGET - 10
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.binary(min_size=2, max_size=20_000))
 def test_anything_comes_back_as_long_and_never_clips(data: bytes) -> None:
     pcm = data[: len(data) - len(data) % 2]

@@ -88,7 +88,7 @@ def test_a_hundred_turns_with_known_stages_give_exact_sums() -> None:
     assert [turn.response_s for turn in house.journal.turns[1:]] == responses
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(*[st.integers(0, 500)] * 4), min_size=1, max_size=30))
 def test_the_stages_always_add_up_to_the_response(turns: list[tuple[int, int, int, int]]) -> None:
     house = House()

@@ -191,5 +191,5 @@ class AnyCall(RuleBasedStateMachine):
             assert not self.machine.answering.model.waiting
 
 
-AnyCall.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+AnyCall.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestAnyCall = AnyCall.TestCase

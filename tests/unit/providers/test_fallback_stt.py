@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import virtual_time
@@ -321,7 +321,6 @@ ACTIONS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(ACTIONS, st.lists(st.sampled_from([None, BROKEN, LATE, REFUSED]), max_size=8))
 def test_every_pause_is_answered_with_the_whole_turn_whatever_fails(
     actions: list[str], failures: list[ProviderError | None]

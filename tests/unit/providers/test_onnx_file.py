@@ -9,7 +9,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -32,7 +32,6 @@ def model(weights: dict[str, NDArray[Any]]) -> bytes:
     return data
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=200), arrays, max_size=4))
 def test_it_reads_what_the_library_wrote(weights: dict[str, NDArray[Any]]) -> None:
     found = initializers(model(weights))
@@ -51,7 +50,6 @@ def test_small_numbers_that_are_not_there_as_bytes_are_left_out() -> None:
     np.testing.assert_array_equal(found["scale"], [0.5, 0.25])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_anything_else_is_refused_or_empty(data: bytes) -> None:
     with suppress(ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.stage import Stage
@@ -126,7 +126,6 @@ def test_checks_the_number_that_was_read_back(bot: str, answer: str) -> None:
     assert stage.said == [answer]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.text("0123456789", min_size=2, max_size=2), min_size=3, max_size=5))
 def test_finds_a_number_however_it_is_grouped(pairs: list[str]) -> None:
     for separator in (" ", ".", "-", ""):
@@ -222,7 +221,6 @@ def test_is_silent_to_the_sample_unless_there_is_noise_around() -> None:
     assert SILENCE_FRAME not in noisy.sent
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     cues=st.lists(
         st.tuples(

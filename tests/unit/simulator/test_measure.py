@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.stage import tone
@@ -45,7 +45,6 @@ def answer(start: float, end: float, text: str = "Oui.") -> Answer:
     return Answer(Kind.SPEECH, text, START + start, START + end, "Ça marche ?")
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     answered_at=st.floats(1.0, 2.0),
     latency=st.floats(0.05, 2.0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.stage import LOUD_FRAME
@@ -76,7 +76,6 @@ def test_both_sides_are_of_one_length() -> None:
     assert not np.any(tape.bot()[5 * FRAME_SAMPLES :])
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(
         st.tuples(st.floats(0.0, 0.3), st.booleans(), st.integers(1, 400)),
