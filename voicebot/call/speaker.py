@@ -68,8 +68,6 @@ class _Clip:
     """A sentence that is being synthesised, or was."""
 
     pieces: list[bytes] = field(default_factory=list)
-    seconds: float = 0.0
-    """Audio so far."""
     task: asyncio.Task[None] | None = None
     error: ProviderError | None = None
     more: asyncio.Event = field(default_factory=asyncio.Event)
@@ -301,7 +299,11 @@ class Speaker:
     def _make_room(self) -> None:
         """Forget what was used longest ago, beyond what is kept; nothing that is in the making, and
         not the last sentence, however long it is."""
-        made = [(text, clip.seconds) for text, clip in self._clips.items() if clip.complete]
+        made = [
+            (text, sum(map(pcm.seconds, clip.pieces)))
+            for text, clip in self._clips.items()
+            if clip.complete
+        ]
         excess = sum(seconds for _, seconds in made) - KEPT_SECONDS
         for text, seconds in made[:-1]:
             if excess <= 0:
@@ -313,7 +315,6 @@ class Speaker:
         try:
             async for audio in self._tts.synthesize(text):
                 clip.pieces.append(audio)
-                clip.seconds += pcm.seconds(audio)
                 clip.more.set()
         except ProviderError as error:
             clip.error = error

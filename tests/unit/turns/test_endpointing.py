@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voicebot.audio.vad import WINDOW_SECONDS
 from voicebot.turns.endpointing import FINISHED, Completeness, Endpointer, Waits
+from voicebot.turns.speech import QUIET_SECONDS
 
 WAITS = Waits(complete=0.2, answerable=0.5, open=0.65, incomplete=1.3)
 
@@ -150,3 +152,13 @@ def test_sound_confirms_and_never_prolongs(
     assert deadline <= 3.0 + WAITS.of(completeness)
     if all(probability < FINISHED for probability in probabilities):
         assert deadline == 3.0 + WAITS.of(completeness)
+
+
+def test_a_complete_answer_waits_for_its_words_only() -> None:
+    """By the waits that callers meet: at the earliest moment at which words can be known."""
+    endpointer = Endpointer()
+    endpointer.speech_started(9.0)
+    pause = endpointer.speech_stopped(10.0).pause
+    endpointer.transcript(pause, Completeness.COMPLETE)
+    assert endpointer.poll(10.0 + QUIET_SECONDS) is None, "no turn ends before a pause is one"
+    assert endpointer.poll(10.0 + QUIET_SECONDS + WINDOW_SECONDS) is not None
