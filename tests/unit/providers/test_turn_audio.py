@@ -9,7 +9,9 @@ from voicebot.audio.pcm import BYTES_PER_SECOND
 from voicebot.providers.turn_audio import PRE_ROLL, TurnAudio
 
 LONGEST = 0.5
-PIECES = st.lists(st.binary(max_size=2_000).map(lambda raw: raw[: len(raw) // 2 * 2]), max_size=30)
+PIECES = st.lists(  # several times what is kept, in pieces that fit nowhere
+    st.tuples(st.integers(0, 999), st.randoms(use_true_random=False)), min_size=5, max_size=30
+).map(lambda pieces: [noise.randbytes(2 * samples) for samples, noise in pieces])
 
 
 def bound(seconds: float) -> int:
