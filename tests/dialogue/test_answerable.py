@@ -86,7 +86,7 @@ def test_a_guess_may_have_been_answered_before_the_words_are_final(play: Playboo
 
 def test_a_first_name_and_a_last_are_a_name(play: Playbook) -> None:
     def of(text: str) -> Completeness:
-        return completeness(Question.NAME, understand(play.machine.script, text))
+        return completeness(Question.NAME, understand(play.machine.talk.script, text))
 
     assert of("Pierre Dupont") is Completeness.COMPLETE
     assert of("Pierre") is Completeness.OPEN

@@ -26,7 +26,8 @@ from voicebot import script_file
 from voicebot.dialogue import commands as do
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.commands import Next
-from voicebot.dialogue.machine import MOST_PUT, DialogueMachine
+from voicebot.dialogue.conversation import MOST_PUT
+from voicebot.dialogue.machine import DialogueMachine
 from voicebot.dialogue.slots import Limits
 from voicebot.turns.events import SpeechStarted
 

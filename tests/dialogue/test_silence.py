@@ -90,7 +90,7 @@ def test_a_busy_caller_is_left_in_peace(until) -> None:
     began = play.now
     play >> seconds(100)
     play << says("Alors, est-ce que ça marche")
-    assert play.now - began == play.machine.script.timings.patience
+    assert play.now - began == play.machine.talk.script.timings.patience
     play >> caller("Oui", yes=True)
     play << moves("goodbye") << says("Au revoir")
 

@@ -22,13 +22,13 @@ from voicebot.dialogue.deciding import (
 from voicebot.dialogue.floor import After
 from voicebot.dialogue.flow import ANSWERS
 from voicebot.dialogue.questions import ASKING, END_KEY
-from voicebot.dialogue.script import ModelScript, Prompt
+from voicebot.dialogue.script import Prompt
 from voicebot.dialogue.states import State, Trigger
 from voicebot.dialogue.understanding import Meaning, understand
 from voicebot.turns.events import SpeechLasted
 
 if TYPE_CHECKING:
-    from voicebot.dialogue.machine import DialogueMachine
+    from voicebot.dialogue.conversation import Conversation
     from voicebot.dialogue.slots import Limits
 
 MOST_ERRORS = 3
@@ -50,31 +50,32 @@ Handled = (
 
 
 class Answering:
-    """Of one call; acts through *machine*. Without *model* the rules understand alone."""
+    """Of one call; acts through *talk*. Where no model is asked the rules understand alone."""
 
-    def __init__(self, machine: DialogueMachine, model: ModelScript | None, limits: Limits) -> None:
-        self._machine = machine
-        self.model = Consultation(machine, self, model, limits)
+    def __init__(self, talk: Conversation, limits: Limits) -> None:
+        self._talk = talk
+        self._model = Consultation(talk, self, limits)
         self._errors = 0
         self._unheard: tuple[str, ...] = ()
         """What the caller had not heard when they interrupted by what the model is asked."""
 
     @property
-    def waits_for(self) -> str:
-        """The stage of whoever owes something, if it is not the voice."""
-        return "llm" if self.model.waiting else "stt"
+    def asking(self) -> bool:
+        """Whether the caller waits for what will be made of the model's reply."""
+        return self._model.waiting
 
-    def is_question(self, meaning: Meaning) -> bool:
-        """Whether the caller asks something that the model will be asked."""
-        script = self.model.script
-        if script is None or meaning.heard_number is not None:
-            return False
-        return bool(script.asks.find(meaning.words))
+    def can_answer(self, text: str) -> bool:
+        """Whether a reply of the model's to *text* has begun, and makes something of it."""
+        return self._model.can_answer(text)
+
+    def drop_model(self) -> None:
+        """Nothing that the model says matters any more, or just now."""
+        self._model.drop()
 
     def handle(self, event: Handled) -> None:
         match event:
             case ev.ModelWrote() | ev.ModelEnded() | ev.ModelFailed():
-                if self.model.reads(event.request):
+                if self._model.reads(event.request):
                     self._on_reply(event)
             case SpeechLasted():
                 self._on_speech_lasted()
@@ -88,158 +89,171 @@ class Answering:
     # ---- the caller speaks ----------------------------------------------------------------
 
     def _on_speech_lasted(self) -> None:
-        machine = self._machine
-        if machine.ending:
+        talk = self._talk
+        if talk.ending is not None:
             return
-        if machine.floor.speaking:
-            machine.act(StopPlayout())
-        self.model.interrupted()
+        if talk.floor.speaking:
+            talk.act(StopPlayout())
+        self._model.interrupted()
 
     def _on_words_so_far(self, event: ev.WordsSoFar) -> None:
         """Think ahead, if thinking it is that the answer will need."""
-        machine = self._machine
+        talk = self._talk
         if not event.early:
-            machine.late.stop()
+            talk.late.stop()
         elif not event.text.strip():
-            self.model.drop_ahead()
-        script = self.model.script
-        if machine.deaf or script is None or not event.text.strip() or self.model.waiting:
+            self._model.drop_ahead()
+        if talk.deaf or talk.model is None or not event.text.strip() or self._model.waiting:
             return
-        meaning = understand(machine.script, event.text, event.yes)
-        if worth_asking(rule_for(machine, meaning), meaning, machine.question, script):
-            self.model.speculate(event.text)
+        meaning = understand(talk.script, event.text, event.yes)
+        if worth_asking(talk, rule_for(talk, meaning), meaning):
+            self._model.speculate(event.text)
         else:
-            self.model.drop()
+            self._model.drop()
 
     def _on_turn_ended(self, event: ev.TurnEnded) -> None:
-        machine = self._machine
-        if machine.deaf:
+        talk = self._talk
+        if talk.deaf:
             return
-        machine.late.turn_ended(event.speech_ended, machine.now)
+        talk.late.turn_ended(event.speech_ended, talk.now)
         if not event.text.strip():
             self._on_nothing_said(event.speech_seconds)
             return
-        machine.silence.reset()
-        machine.history.caller(event.text)
-        meaning = understand(machine.script, event.text, event.yes)
-        if machine.floor.cut is not None and not adds_nothing(machine, meaning):
-            machine.note("barge_in", outcome="accepted")
+        talk.silence.reset()
+        talk.history.caller(event.text)
+        meaning = understand(talk.script, event.text, event.yes)
+        if talk.floor.cut is not None and not adds_nothing(talk, meaning):
+            talk.note("barge_in", outcome="accepted")
         self._answer(event.text, meaning)
-        machine.floor.cut = None
-        machine.listen_if_idle()
+        talk.floor.cut = None
+        self._listen_if_idle()
 
     def _answer(self, text: str, meaning: Meaning) -> None:
-        machine, script = self._machine, self.model.script
-        rule = rule_for(machine, meaning)
-        if script is not None and worth_asking(rule, meaning, machine.question, script):
-            self._unheard = machine.floor.cut or ()
-            self.model.ask(text, meaning)
+        talk = self._talk
+        rule = rule_for(talk, meaning)
+        if worth_asking(talk, rule, meaning):
+            self._unheard = talk.floor.cut or ()
+            self._model.ask(text, meaning)
         else:
             self._errors = 0
-            self.model.turn_understood()
+            self._model.turn_understood()
             self._carry_out(rule, meaning)
 
     def _carry_out(self, rule: Rule | None, meaning: Meaning, *, by: str = "") -> None:
-        machine, floor = self._machine, self._machine.floor
-        if rule is None or (rule is Rule.PRESENT and machine.was_present):
+        talk, floor = self._talk, self._talk.floor
+        if rule is None or (rule is Rule.PRESENT and talk.was_present):
             self.no_match()  # who is there for the second time has not understood us
             return
-        machine.note("understood", rule=by + rule.value, question=machine.question.value)
+        talk.note("understood", rule=by + rule.value, question=talk.question.value)
         match rule:
             case Rule.NO_RECORDING:
-                machine.act(StopRecording())
-                stopped = machine.sentences(Prompt.RECORDING_STOPPED)
-                if machine.put_again():
-                    machine.say((*stopped, *floor.last_said[-1:]), floor.after, keep=True)
+                talk.act(StopRecording())
+                stopped = talk.sentences(Prompt.RECORDING_STOPPED)
+                if talk.put_again():
+                    talk.say((*stopped, *floor.last_said[-1:]), floor.after, keep=True)
             case Rule.TECHNICIAN:
-                machine.want_human()
+                talk.want_human()
             case Rule.PRESENT | Rule.REPEAT:
-                machine.was_present = rule is Rule.PRESENT
-                machine.repeat()
+                talk.was_present = rule is Rule.PRESENT
+                talk.repeat()
             case Rule.BACKCHANNEL:
-                machine.carry_on()
+                talk.carry_on()
             case Rule.ANSWER:
-                ANSWERS[machine.question].then(machine, meaning)
+                ANSWERS[talk.question].then(talk, meaning)
             case Rule.GOODBYE:
-                machine.move(Trigger.CALLER_DONE)
-                machine.say_goodbye(Prompt.GOODBYE)
+                talk.move(Trigger.CALLER_DONE)
+                talk.say_goodbye(Prompt.GOODBYE)
 
     def _on_nothing_said(self, speech_seconds: float) -> None:
-        machine, floor = self._machine, self._machine.floor
-        self.model.drop_ahead()
+        talk, floor = self._talk, self._talk.floor
+        self._model.drop_ahead()
         if floor.cut:
-            machine.resume("false")
-        elif self.model.resume():
+            talk.resume("false")
+        elif self._model.resume():
             pass
         elif speech_seconds >= SPEECH_WORTH_ASKING and (not floor.speaking or floor.filling):
-            machine.silence.reset()
+            talk.silence.reset()
             self.no_match()
-        machine.listen_if_idle()
+        self._listen_if_idle()
+
+    def _listen_if_idle(self) -> None:
+        """Whatever happened, the caller's silence counts when nobody speaks and nothing is due."""
+        talk = self._talk
+        if talk.deaf or self._model.waiting:
+            return
+        if talk.floor.filling:
+            talk.act(*talk.floor.close())  # nothing comes after it: it was for nothing
+        if talk.floor.speaking:
+            return
+        if talk.state is State.SOLUTION:
+            talk.pause()
+        else:
+            talk.silence.start(talk.now)
 
     def no_match(self) -> None:
         """Nothing was understood: ask again in other words, or pass the caller on."""
-        machine = self._machine
-        machine.tries += 1
-        machine.note("no_match", question=machine.question.value, tries=machine.tries)
-        retries = ASKING[machine.question].retries
-        if machine.tries <= len(retries):
-            machine.say(machine.sentences(*retries[machine.tries - 1]))
+        talk = self._talk
+        talk.tries += 1
+        talk.note("no_match", question=talk.question.value, tries=talk.tries)
+        retries = ASKING[talk.question].retries
+        if talk.tries <= len(retries):
+            talk.say(talk.sentences(*retries[talk.tries - 1]))
         else:
-            machine.give_up()
+            talk.give_up()
 
     # ---- the caller presses keys ----------------------------------------------------------
 
     def _on_digit(self, digit: str) -> None:
-        machine = self._machine
-        if machine.deaf:
+        talk = self._talk
+        if talk.deaf:
             return
-        if digit == END_KEY and ASKING[machine.question].answer is not Answer.NUMBER:
+        if digit == END_KEY and ASKING[talk.question].answer is not Answer.NUMBER:
             return  # it ended a number that was complete without it
-        machine.silence.reset()
-        self.model.turn_understood()
-        machine.act(*machine.floor.hush())
-        machine.note("digit", digit=digit)
-        machine.floor.cut = None
-        machine.late.turn_ended(None, machine.now)
-        pressed = machine.keypad.press(digit, machine.question, machine.now)
-        if pressed.technician and machine.state is not State.TRANSFER:
-            machine.want_human()
+        talk.silence.reset()
+        self._model.turn_understood()
+        talk.act(*talk.floor.hush())
+        talk.note("digit", digit=digit)
+        talk.floor.cut = None
+        talk.late.turn_ended(None, talk.now)
+        pressed = talk.keypad.press(digit, talk.question, talk.now)
+        if pressed.technician and talk.state is not State.TRANSFER:
+            talk.want_human()
         elif pressed.repeat:
-            machine.repeat()
+            talk.repeat()
         elif pressed.meaning is not None:
-            machine.note("understood", rule="keys", question=machine.question.value)
-            answer = ANSWERS[machine.question]
-            if answer.fits(machine, pressed.meaning):
-                answer.then(machine, pressed.meaning)
+            talk.note("understood", rule="keys", question=talk.question.value)
+            answer = ANSWERS[talk.question]
+            if answer.fits(talk, pressed.meaning):
+                answer.then(talk, pressed.meaning)
             else:
                 self.no_match()
         elif pressed.wrong:
             self.no_match()
-        machine.listen_if_idle()
+        self._listen_if_idle()
 
     # ---- what the model made of it --------------------------------------------------------
 
     def _on_reply(self, event: ev.ModelWrote | ev.ModelEnded | ev.ModelFailed) -> None:
         match event:
             case ev.ModelWrote():
-                self.model.wrote(event.text)
+                self._model.wrote(event.text)
             case ev.ModelEnded():
-                self.model.ended()
+                self._model.ended()
             case ev.ModelFailed():
-                self.model.failed()
-        self._machine.listen_if_idle()
+                self._model.failed()
+        self._listen_if_idle()
 
     def understood(self, meaning: Meaning, by_rules: Meaning) -> None:
         """The model says that the caller meant *meaning*; the rules had made *by_rules* of it."""
-        machine = self._machine
+        talk = self._talk
         self._errors = 0
-        machine.floor.cut = self._unheard or None
-        rule = rule_for(machine, meaning)
+        talk.floor.cut = self._unheard or None
+        rule = rule_for(talk, meaning)
         if rule is None:
             self._by_rules(by_rules)
         else:
             self._carry_out(rule, meaning, by=BY_MODEL)
-        machine.floor.cut = None
+        talk.floor.cut = None
 
     def not_understood(self, by_rules: Meaning) -> None:
         """The model's reply is of no use: what remains is what the rules made of it."""
@@ -248,38 +262,48 @@ class Answering:
 
     def not_answered(self, by_rules: Meaning) -> None:
         """The model did not answer."""
-        self._machine.note("model", outcome="failed", reason="failed")
-        if not self.failed("llm"):
+        self._talk.note("model", outcome="failed", reason="failed")
+        if not self._one_too_many("llm"):
             self._by_rules(by_rules)
 
     def _by_rules(self, meaning: Meaning) -> None:
-        machine = self._machine
-        rule = rule_for(machine, meaning)
-        looks_like_a_name = rule is Rule.ANSWER and machine.question in TAKE_NAMES
+        talk = self._talk
+        rule = rule_for(talk, meaning)
+        looks_like_a_name = rule is Rule.ANSWER and talk.question in TAKE_NAMES
         self._carry_out(None if looks_like_a_name else rule, meaning)
 
     def say_free_answer(self, sentence: str, *, first: bool) -> None:
         """Speak the model's own words; what the caller has not heard, or was asked, follows."""
-        machine, floor = self._machine, self._machine.floor
+        talk, floor = self._talk, self._talk.floor
         if not first:
-            machine.act(*floor.more(sentence))
+            talk.act(*floor.more(sentence))
             return
         self._errors = 0
         asked = () if floor.after is After.SOLUTION_PAUSE else floor.last_said[-1:]
-        machine.note("understood", rule=f"{BY_MODEL}question", question=machine.question.value)
-        machine.begin(sentence, floor.after, self._unheard or asked)
+        talk.note("understood", rule=f"{BY_MODEL}question", question=talk.question.value)
+        talk.begin(sentence, floor.after, self._unheard or asked)
 
     def end_free_answer(self) -> None:
         """There is no more of it."""
-        self._machine.act(*self._machine.floor.close())
+        self._talk.act(*self._talk.floor.close())
 
     # ---- providers ------------------------------------------------------------------------
 
-    def failed(self, stage: str) -> bool:
+    def on_provider_failed(self, stage: str) -> None:
+        """A provider of *stage* failed: an apology, and the question once more."""
+        talk = self._talk
+        if talk.deaf:
+            return
+        self._model.drop()
+        if not self._one_too_many(stage):
+            question = talk.floor.last_said[-1:]
+            talk.say((*talk.sentences(Prompt.PARDON), *question), talk.floor.after)
+
+    def _one_too_many(self, stage: str) -> bool:
         """A provider failed; True if it was one time too many, and the call is ending."""
         self._errors += 1
-        self._machine.note("provider_failed", stage=stage, errors=self._errors)
+        self._talk.note("provider_failed", stage=stage, errors=self._errors)
         if self._errors < MOST_ERRORS:
             return False
-        self._machine.trouble(stage)
+        self._talk.trouble(stage)
         return True

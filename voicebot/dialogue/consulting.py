@@ -10,19 +10,17 @@ caller's is spoken in the model's own words, with the bot's question after it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from voicebot.dialogue import briefing
 from voicebot.dialogue.commands import AskModel, DropModel, Forget, Prepare, WordsSuffice
 from voicebot.dialogue.heard_by_model import meaning_of
 from voicebot.dialogue.history import Line, Speaker
 from voicebot.dialogue.reply import Head, MisfitError, ModelIntent, ReplyReader
-from voicebot.dialogue.script import ModelScript
 from voicebot.dialogue.words import tokens
 
 if TYPE_CHECKING:
-    from voicebot.dialogue.answering import Answering
-    from voicebot.dialogue.machine import DialogueMachine
+    from voicebot.dialogue.conversation import Conversation
     from voicebot.dialogue.slots import Limits
     from voicebot.dialogue.understanding import Meaning
 
@@ -55,19 +53,31 @@ class _Request:
         return self.text == text or tokens(self.text) == tokens(text)
 
 
-class Consultation:
-    """Of one call. Without *script* nothing is ever asked."""
+class Asker(Protocol):
+    """Who is told what came of a request; *by_rules*: what the rules had made of the same words."""
 
-    def __init__(
-        self,
-        machine: DialogueMachine,
-        answering: Answering,
-        script: ModelScript | None,
-        limits: Limits,
-    ) -> None:
-        self._machine = machine
-        self._answering = answering
-        self.script = script
+    def understood(self, meaning: Meaning, by_rules: Meaning) -> None:
+        """The caller meant *meaning*."""
+
+    def not_understood(self, by_rules: Meaning) -> None:
+        """The reply is of no use."""
+
+    def not_answered(self, by_rules: Meaning) -> None:
+        """There is no reply."""
+
+    def say_free_answer(self, sentence: str, *, first: bool) -> None:
+        """The caller asked something, and *sentence* answers it, or goes on with the answer."""
+
+    def end_free_answer(self) -> None:
+        """That was all of the answer."""
+
+
+class Consultation:
+    """Of one call. Where no model is told anything nothing is ever asked."""
+
+    def __init__(self, talk: Conversation, asker: Asker, limits: Limits) -> None:
+        self._talk = talk
+        self._asker = asker
         self._limits = limits
         self._request: _Request | None = None
         self._numbers = 0
@@ -102,11 +112,11 @@ class Consultation:
             or self._speculated_call >= limits.speculations_a_call
         ):
             if limits.speculations_a_turn:
-                self._machine.note("speculation", fate="capped")
+                self._talk.note("speculation", fate="capped")
             return
         self._speculated_turn += 1
         self._speculated_call += 1
-        lines = (*self._machine.history.lines, Line(Speaker.CALLER, text))
+        lines = (*self._talk.history.lines, Line(Speaker.CALLER, text))
         self._request = self._ask(text, lines, speculative=True)
 
     def ask(self, text: str, meaning: Meaning) -> None:
@@ -115,27 +125,29 @@ class Consultation:
         self._speculated_turn = 0
         request = self._request
         if request is not None and request.speculative and request.asks(text):
-            self._machine.note("speculation", fate="used")
+            self._talk.note("speculation", fate="used")
             request.speculative = False
         else:
             self.drop()
-            request = self._ask(text, self._machine.history.lines, speculative=False)
+            request = self._ask(text, self._talk.history.lines, speculative=False)
         self._request = request
         request.meaning = meaning
         self._advance(request)
 
     def _ask(self, text: str, lines: tuple[Line, ...], *, speculative: bool) -> _Request:
-        assert self.script is not None
+        model = self._talk.model
+        assert model is not None
         self._numbers += 1
-        told = briefing.messages(self.script, self._machine.question, lines)
-        self._machine.act(AskModel(self._numbers, told, speculative))
-        reader = ReplyReader(self.script.abbreviations, self._forbids)
+        told = briefing.messages(model, self._talk.question, lines)
+        self._talk.act(AskModel(self._numbers, told, speculative))
+        reader = ReplyReader(model.abbreviations, self._forbids)
         said = briefing.said_last(lines)
         return _Request(self._numbers, text, said, reader, speculative=speculative)
 
     def _forbids(self, sentence: str) -> bool:
-        assert self.script is not None
-        return bool(self.script.never_says.find(tokens(sentence)))
+        model = self._talk.model
+        assert model is not None
+        return bool(model.never_says.find(tokens(sentence)))
 
     # ---- leaving ----------------------------------------------------------------------------
 
@@ -170,11 +182,11 @@ class Consultation:
         if request is None:
             return
         if request.speculative:
-            self._machine.note("speculation", fate="dropped")
+            self._talk.note("speculation", fate="dropped")
             if request.prepared:
-                self._machine.act(Forget(tuple(request.reader.sentences[: request.prepared])))
+                self._talk.act(Forget(tuple(request.reader.sentences[: request.prepared])))
         if not request.ended:
-            self._machine.act(DropModel(request.number))
+            self._talk.act(DropModel(request.number))
 
     # ---- the reply --------------------------------------------------------------------------
 
@@ -202,9 +214,9 @@ class Consultation:
             return
         self._request = None
         if request.spoken:
-            self._answering.end_free_answer()
+            self._asker.end_free_answer()
         else:
-            self._answering.not_answered(request.meaning)
+            self._asker.not_answered(request.meaning)
 
     def _read(self, read: Callable[[ReplyReader], None]) -> None:
         request = self._request
@@ -234,40 +246,40 @@ class Consultation:
             self._understand(request, head, request.meaning)
 
     def _give_up(self, meaning: Meaning, outcome: str, reason: str) -> None:
-        self._machine.note("model", outcome=outcome, reason=reason)
+        self._talk.note("model", outcome=outcome, reason=reason)
         self.drop()
-        self._answering.not_understood(meaning)
+        self._asker.not_understood(meaning)
 
     def _understand(self, request: _Request, head: Head, by_rules: Meaning) -> None:
         try:
-            meaning = meaning_of(head, request.said, self._machine.script)
+            meaning = meaning_of(head, request.said, self._talk.script)
         except MisfitError as misfit:
             self._give_up(by_rules, "misfit", misfit.reason)
             return
         self._request = None  # what it still writes is read to its end: that keeps the connection
-        self._machine.note("model", outcome="understood", reason=head.intent.value)
-        self._answering.understood(meaning, by_rules)
+        self._talk.note("model", outcome="understood", reason=head.intent.value)
+        self._asker.understood(meaning, by_rules)
 
     def _speak(self, request: _Request) -> None:
-        if request.reader.sentences and not request.spoken and not self._machine.put_again():
+        if request.reader.sentences and not request.spoken and not self._talk.put_again():
             return  # enough was asked, and answered, instead of an answer
         for sentence in request.reader.sentences[request.spoken :]:
             if not request.spoken:
-                self._machine.note("model", outcome="answered", reason=ModelIntent.QUESTION.value)
-            self._answering.say_free_answer(sentence, first=not request.spoken)
+                self._talk.note("model", outcome="answered", reason=ModelIntent.QUESTION.value)
+            self._asker.say_free_answer(sentence, first=not request.spoken)
             request.spoken += 1
         if request.spoken and (request.reader.full or request.misfit is not None):
-            self._answering.end_free_answer()
+            self._asker.end_free_answer()
             self.drop()
 
     def _think_ahead(self, request: _Request) -> None:
         """Have made what will be said if the caller does not go on."""
         if self.can_answer(request.text) and not request.sufficed:
             request.sufficed = True
-            self._machine.act(WordsSuffice())
+            self._talk.act(WordsSuffice())
         head = request.reader.head
         if head is not None and head.intent is ModelIntent.QUESTION:
             new = tuple(request.reader.sentences[request.prepared :])
             request.prepared += len(new)
             if new:
-                self._machine.act(Prepare(new))
+                self._talk.act(Prepare(new))

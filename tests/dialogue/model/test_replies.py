@@ -174,7 +174,7 @@ class TestFreeAnswer:
             play << says("Ne raccrochez pas.") << says("Puis-je avoir votre nom")
             play >> caller("Pierre Dupont")
             play << says("numéro")
-        assert play.machine.tries == 0
+        assert play.machine.talk.tries == 0
 
     @pytest.mark.parametrize("text", ["C'est pour quoi faire ?", "Pourquoi voulez-vous mon nom ?"])
     def test_a_question_is_no_name(self, play: Playbook, text: str) -> None:

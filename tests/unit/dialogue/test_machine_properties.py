@@ -188,7 +188,7 @@ class AnyCall(RuleBasedStateMachine):
     @invariant()
     def nothing_is_asked_for_an_answer_that_nobody_will_hear(self) -> None:
         if self.ended:
-            assert not self.machine.answering.model.waiting
+            assert not self.machine._answering.asking
 
 
 AnyCall.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
