@@ -94,7 +94,7 @@ async def serve(args: argparse.Namespace, settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         emulator = await _build(args, settings, stack)
         await stack.enter_async_context(emulator)
-        for line in describe(emulator).splitlines():
+        for line in describe(emulator, emulator.url).splitlines():
             print(f"# {line}".rstrip())
         for name, value in emulator.environment().items():
             print(f"{name}={value}")

@@ -20,24 +20,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from voicebot.emulator import faults
 from voicebot.emulator.brain import Reply
-from voicebot.emulator.faults import FaultError, Kind, Service, Vendor
+from voicebot.emulator.faults import Fault, FaultError, Kind, Service, Vendor
 from voicebot.emulator.latency import DRAWN, LatencyError, Step, parse
-
-if TYPE_CHECKING:
-    from voicebot.emulator.server import Emulator
+from voicebot.emulator.parts import Parts
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def add_routes(app: web.Application, emulator: Emulator) -> None:
-    """Serve the table above."""
-    direction = _Direction(emulator)
+Inject = Callable[[Fault], Awaitable[None]]
+Mend = Callable[[Service | None], Awaitable[None]]
+Url = Callable[[Vendor | None], str]
+"""Base address of a vendor, or of the direction."""
+
+
+def add_routes(app: web.Application, parts: Parts, *, inject: Inject, mend: Mend, url: Url) -> None:
+    """Serve the table above: *parts* are looked at and set, the rest is done by these three."""
+    direction = _Direction(parts, inject, mend, url)
     app.router.add_get("/", direction.page)
     app.router.add_get("/_emulator/faults", direction.faults)
     app.router.add_post("/_emulator/faults", direction.inject)
@@ -49,14 +53,17 @@ def add_routes(app: web.Application, emulator: Emulator) -> None:
 
 
 class _Direction:
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
+    def __init__(self, parts: Parts, inject: Inject, mend: Mend, url: Url) -> None:
+        self._parts = parts
+        self._inject = inject
+        self._mend = mend
+        self._url = url
 
     async def page(self, request: web.Request) -> web.Response:
-        return web.Response(text=describe(self._emulator))
+        return web.Response(text=describe(self._parts, self._url))
 
     async def faults(self, request: web.Request) -> web.Response:
-        current = self._emulator.faults
+        current = self._parts.faults
         struck = {
             f"{service.value} {kind.value}": count
             for service in Service
@@ -71,7 +78,7 @@ class _Direction:
             fault = faults.parse(await _json(request))
         except FaultError as error:
             return _complaint(str(error))
-        await self._emulator.inject(fault)
+        await self._inject(fault)
         return web.json_response(fault.as_json())
 
     async def mend(self, request: web.Request) -> web.Response:
@@ -81,7 +88,7 @@ class _Direction:
         except ValueError:
             names = ", ".join(one.value for one in Service)
             return _complaint(f"no service {name!r}; there are {names}")
-        await self._emulator.mend(service)
+        await self._mend(service)
         return web.json_response({})
 
     async def replies(self, request: web.Request) -> web.Response:
@@ -90,12 +97,12 @@ class _Direction:
             replies = [_reply(entry) for entry in data]
         except (FaultError, TypeError) as error:
             return _complaint(str(error))
-        self._emulator.brain.scripted[:] = replies
+        self._parts.brain.scripted[:] = replies
         return web.json_response({"replies": len(replies)})
 
     async def latency(self, request: web.Request) -> web.Response:
         try:
-            self._emulator.latency.profile = parse(await _json(request))
+            self._parts.latency.profile = parse(await _json(request))
         except (FaultError, LatencyError) as error:
             return _complaint(str(error))
         return web.json_response({})
@@ -107,13 +114,13 @@ class _Direction:
             since = int(query.get("since", "0"))
         except ValueError as error:
             return _complaint(str(error))
-        records = self._emulator.records
+        records = self._parts.records
         found = [d.as_json() for d in records.delays(since, step, query.get("tag", ""))]
         return web.json_response({"delays": found, "next": records.next_number})
 
     async def open(self, request: web.Request) -> web.Response:
         return web.json_response(
-            {service.value: len(self._emulator.open_exchanges(service)) for service in Service}
+            {service.value: len(self._parts.open_exchanges(service)) for service in Service}
         )
 
 
@@ -139,14 +146,14 @@ def _complaint(text: str) -> web.Response:
     return web.json_response({"error": text}, status=400)
 
 
-def describe(emulator: Emulator) -> str:
+def describe(parts: Parts, url: Url) -> str:
     """What is emulated and how, in words."""
-    profile = emulator.latency.profile
+    profile = parts.latency.profile
     lines = [
         "voicebot emulator of Deepgram, Groq and OpenAI. Not the real services.",
         "",
-        f"recognises  {emulator.recogniser.about}",
-        f"speaks      {emulator.sentences.speaker.about}",
+        f"recognises  {parts.recogniser.about}",
+        f"speaks      {parts.sentences.speaker.about}",
         "thinks      keyword rules, no model",
         "",
         "delays in milliseconds (p50, p95, p99)",
@@ -159,8 +166,8 @@ def describe(emulator: Emulator) -> str:
         f"  then {profile.chat_tokens_per_second:g} tokens/s, "
         f"speech at {profile.speech_times_real_time:g} times real time",
         "",
-        *(f"{vendor.value:<11} {emulator.url(vendor)}" for vendor in Vendor),
-        f"{'direction':<11} {emulator.url()}/_emulator/{{faults,replies,latency,delays,open}}",
+        *(f"{vendor.value:<11} {url(vendor)}" for vendor in Vendor),
+        f"{'direction':<11} {url(None)}/_emulator/{{faults,replies,latency,delays,open}}",
         "",
     ]
     return "\n".join(lines)

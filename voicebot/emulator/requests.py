@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -18,11 +18,9 @@ from voicebot.emulator.engines import EngineError
 from voicebot.emulator.exchange import SLOW_SECONDS, Exchange, now, paced, until
 from voicebot.emulator.faults import Fault, Kind, Moment
 from voicebot.emulator.latency import Step
+from voicebot.emulator.parts import Parts
 from voicebot.emulator.records import Request
 from voicebot.emulator.refusal import RefusalError
-
-if TYPE_CHECKING:
-    from voicebot.emulator.server import Emulator
 
 SPEECH_RATE: Final = 24_000
 PIECE_SECONDS: Final = 0.1  #: of audio in one piece of a streamed answer
@@ -43,7 +41,7 @@ _TYPES: Final = {
 }
 
 
-async def read_json(emulator: Emulator, exchange: Exchange) -> Any:
+async def read_json(parts: Parts, exchange: Exchange) -> Any:
     """The body, recorded. Raises RefusalError."""
     try:
         body = json.loads(await exchange.request.read())
@@ -51,28 +49,28 @@ async def read_json(emulator: Emulator, exchange: Exchange) -> Any:
         raise RefusalError(400, "The request body is not valid JSON.") from None
     exchange.arrived = now()
     query = {key: exchange.request.query.getall(key) for key in exchange.request.query}
-    emulator.records.requests.append(
+    parts.records.requests.append(
         Request(exchange.service, exchange.tag, exchange.arrived, query, body)
     )
     return body
 
 
-async def complete(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
+async def complete(parts: Parts, exchange: Exchange) -> web.StreamResponse:
     """``POST /openai/v1/chat/completions`` (Groq) and ``/v1/chat/completions``."""
-    body = await read_json(emulator, exchange)
+    body = await read_json(parts, exchange)
     model = body.get("model", "") if isinstance(body, dict) else ""
-    fault = emulator.faults.take(exchange.service, Moment.CONNECT)
+    fault = parts.faults.take(exchange.service, Moment.CONNECT)
     if fault is not None and fault.kind is Kind.RETIRED:
         raise chat.retired(model)
     await exchange.early(fault, model)
     body = chat.check(body)
-    answer = emulator.brain.answer(body)
-    fault = emulator.faults.take(exchange.service, Moment.STREAM)
+    answer = parts.brain.answer(body)
+    fault = parts.faults.take(exchange.service, Moment.STREAM)
     if fault is not None and fault.kind is Kind.UNFIT:
         answer = Answer(wrong.REFUSAL)
     completion = chat.Completion.of(body, answer, exchange.number, int(time.time()))
-    delay = emulator.latency.draw(Step.CHAT_FIRST_TOKEN)
-    per_token = 1 / emulator.latency.profile.chat_tokens_per_second
+    delay = parts.latency.draw(Step.CHAT_FIRST_TOKEN)
+    per_token = 1 / parts.latency.profile.chat_tokens_per_second
     if not body.get("stream"):
         await until(exchange.arrived + delay + per_token * len(completion.pieces))
         exchange.answered(Step.CHAT_FIRST_TOKEN, exchange.arrived, delay)
@@ -106,21 +104,21 @@ async def _whole(exchange: Exchange, answer: Any, fault: Fault | None) -> web.St
     return web.Response(text=text, content_type="application/json", headers=headers)
 
 
-async def speech(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
+async def speech(parts: Parts, exchange: Exchange) -> web.StreamResponse:
     """``POST /v1/audio/speech`` (OpenAI)."""
-    body = await read_json(emulator, exchange)
+    body = await read_json(parts, exchange)
     model = str(body.get("model", "")) if isinstance(body, dict) else ""
-    await exchange.early(emulator.faults.take(exchange.service, Moment.CONNECT), model)
+    await exchange.early(parts.faults.take(exchange.service, Moment.CONNECT), model)
     form = _check_speech(body)
     encoding = "linear16" if form in ("pcm", "wav") else form
     try:
-        audio = await emulator.sentences.speak(body["input"], encoding, SPEECH_RATE)
+        audio = await parts.sentences.speak(body["input"], encoding, SPEECH_RATE)
     except EngineError as error:
         raise RefusalError(500, str(error), kind="server_error") from error
     seconds = len(audio) / (2 * SPEECH_RATE) if encoding == "linear16" else len(audio) / 8000
     if form == "wav":
         audio = codec.wav(audio, SPEECH_RATE)
-    return await send_audio(emulator, exchange, audio, seconds, _TYPES[form])
+    return await send_audio(parts, exchange, audio, seconds, _TYPES[form])
 
 
 def _check_speech(body: Any) -> str:
@@ -146,12 +144,12 @@ def _check_speech(body: Any) -> str:
     return str(form)
 
 
-async def aura(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
+async def aura(parts: Parts, exchange: Exchange) -> web.StreamResponse:
     """``POST /v1/speak`` (Deepgram)."""
-    body = await read_json(emulator, exchange)
+    body = await read_json(parts, exchange)
     query = {key: exchange.request.query.getall(key) for key in exchange.request.query}
     model = exchange.request.query.get("model", "")
-    await exchange.early(emulator.faults.take(exchange.service, Moment.CONNECT), model)
+    await exchange.early(parts.faults.take(exchange.service, Moment.CONNECT), model)
     try:
         wanted = options.speak(query, streaming=False)
     except options.OptionError as error:
@@ -162,7 +160,7 @@ async def aura(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
     if len(text) > MOST_AURA_CHARACTERS:
         raise RefusalError(413, "The text is too long.", code="INPUT_TEXT_TOO_LONG")
     try:
-        audio = await emulator.sentences.speak(text, wanted.encoding, wanted.sample_rate)
+        audio = await parts.sentences.speak(text, wanted.encoding, wanted.sample_rate)
     except EngineError as error:
         raise RefusalError(500, str(error), kind="server_error") from error
     width = codec.WIDTHS.get(wanted.encoding)
@@ -170,14 +168,14 @@ async def aura(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
     if wanted.encoding == "linear16" and wanted.container == "wav":
         audio = codec.wav(audio, wanted.sample_rate)
     kind = "audio/mpeg" if wanted.encoding == "mp3" else "audio/wav"
-    return await send_audio(emulator, exchange, audio, seconds, kind)
+    return await send_audio(parts, exchange, audio, seconds, kind)
 
 
 async def send_audio(
-    emulator: Emulator, exchange: Exchange, audio: bytes, seconds: float, kind: str
+    parts: Parts, exchange: Exchange, audio: bytes, seconds: float, kind: str
 ) -> web.StreamResponse:
     """*audio*, which lasts *seconds*, after the delay and at the speed of the service."""
-    fault = emulator.faults.take(exchange.service, Moment.STREAM)
+    fault = parts.faults.take(exchange.service, Moment.STREAM)
     step = (
         Step.SPEECH_FIRST_BYTE
         if "audio/speech" in exchange.request.path
@@ -187,8 +185,8 @@ async def send_audio(
     size = -(-len(audio) // count) if audio else 1
     size += size % 2
     pieces = wrong.pieces(audio, size, None if fault is None else fault.kind)
-    every = PIECE_SECONDS / emulator.latency.profile.speech_times_real_time
-    stream = _Stream(exchange, step, emulator.latency.draw(step), every, fault)
+    every = PIECE_SECONDS / parts.latency.profile.speech_times_real_time
+    stream = _Stream(exchange, step, parts.latency.draw(step), every, fault)
     return await stream.send(pieces, {"Content-Type": kind})
 
 

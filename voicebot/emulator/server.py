@@ -19,16 +19,16 @@ from aiohttp import web
 
 from voicebot.emulator import direction, requests, sockets, voices
 from voicebot.emulator.brain import Brain
-from voicebot.emulator.engines import Espeak, KnownClips, Recogniser, Sentences
+from voicebot.emulator.engines import Espeak, KnownClips, Sentences
 from voicebot.emulator.exchange import Exchange, GoneError, require_key
 from voicebot.emulator.faults import Fault, Faults, Kind, Moment, Service, Vendor
 from voicebot.emulator.latency import Latency, Profile
-from voicebot.emulator.records import Records
+from voicebot.emulator.parts import Parts
 from voicebot.emulator.refusal import RefusalError
 
 log = structlog.get_logger(__name__)
 
-Serve = Callable[["Emulator", Exchange], Awaitable[web.StreamResponse]]
+Serve = Callable[[Parts, Exchange], Awaitable[web.StreamResponse]]
 
 _ROUTES: Final[tuple[tuple[str, str, Service, Serve], ...]] = (
     ("GET", "/v1/listen", Service.LISTEN, sockets.listen),
@@ -47,22 +47,15 @@ class PortError(Exception):
 
 
 @dataclass(slots=True)
-class Emulator:
+class Emulator(Parts):
     """The services. ``await start()`` it, and ``await close()`` it; or use ``async with``."""
 
-    recogniser: Recogniser
-    sentences: Sentences
-    latency: Latency
-    brain: Brain
-    records: Records = field(default_factory=Records)
     host: str = "127.0.0.1"
     port: int = 0
     """Of the direction; the vendors have the next three. 0: four free ones."""
-    faults: Faults = field(init=False)
     _runner: web.AppRunner | None = None
     _listeners: dict[Vendor | None, asyncio.Server] = field(default_factory=dict)
     _ports: dict[Vendor | None, int] = field(default_factory=dict)
-    _exchanges: set[Exchange] = field(default_factory=set)
     _numbers: int = 0
     _settling: asyncio.Task[None] | None = None
 
@@ -95,7 +88,7 @@ class Emulator:
         app = web.Application(client_max_size=1 << 20)
         for method, path, service, serve in _ROUTES:
             app.router.add_route(method, path, self._handler(service, serve))
-        direction.add_routes(app, self)
+        direction.add_routes(app, self, inject=self.inject, mend=self.mend, url=self.url)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, handler_cancellation=True,
             shutdown_timeout=0.1,
@@ -113,7 +106,7 @@ class Emulator:
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
-        for exchange in list(self._exchanges):
+        for exchange in list(self.exchanges):
             exchange.abort()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -150,10 +143,6 @@ class Emulator:
         self.faults.clear(service)
         await self.settled()
 
-    def open_exchanges(self, service: Service | None = None) -> list[Exchange]:
-        """Requests and WebSockets that are being served at this instant."""
-        return [e for e in self._exchanges if service in (None, e.service)]
-
     # -- serving ----------------------------------------------------------------------------
 
     def _handler(
@@ -162,7 +151,7 @@ class Emulator:
         async def handle(request: web.Request) -> web.StreamResponse:
             exchange = Exchange(service, request, self._numbers, self.records)
             self._numbers += 1
-            self._exchanges.add(exchange)
+            self.exchanges.add(exchange)
             try:
                 require_key(request)
                 return await serve(self, exchange)
@@ -172,7 +161,7 @@ class Emulator:
                 exchange.abort()
                 return exchange.socket or web.Response()
             finally:
-                self._exchanges.discard(exchange)
+                self.exchanges.discard(exchange)
 
         return handle
 

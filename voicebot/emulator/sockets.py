@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
@@ -19,11 +19,9 @@ from voicebot.emulator.faults import Kind, Moment
 from voicebot.emulator.listen_v1 import ListenV1
 from voicebot.emulator.listen_v2 import ListenV2
 from voicebot.emulator.listening import Close, Listening, Output, Question, Send
+from voicebot.emulator.parts import Parts
 from voicebot.emulator.records import Request
 from voicebot.emulator.refusal import RefusalError
-
-if TYPE_CHECKING:
-    from voicebot.emulator.server import Emulator
 
 log = structlog.get_logger(__name__)
 
@@ -35,12 +33,12 @@ def query(exchange: Exchange) -> dict[str, list[str]]:
 
 
 @asynccontextmanager
-async def upgraded(emulator: Emulator, exchange: Exchange) -> AsyncIterator[web.WebSocketResponse]:
+async def upgraded(parts: Parts, exchange: Exchange) -> AsyncIterator[web.WebSocketResponse]:
     """The WebSocket of *exchange*, unless a fault or an error is in the way."""
-    emulator.records.requests.append(
+    parts.records.requests.append(
         Request(exchange.service, exchange.tag, exchange.arrived, query(exchange), None)
     )
-    fault = emulator.faults.take(exchange.service, Moment.CONNECT)
+    fault = parts.faults.take(exchange.service, Moment.CONNECT)
     await exchange.early(fault, exchange.request.query.get("model", ""))
     socket = web.WebSocketResponse(compress=False, max_msg_size=MOST_BYTES)
     socket.headers["dg-request-id"] = exchange.request_id
@@ -80,31 +78,31 @@ class Tasks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def listen(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
+async def listen(parts: Parts, exchange: Exchange) -> web.StreamResponse:
     """``/v1/listen`` and ``/v2/listen``."""
     session: Listening
     start = now()
     try:
         if exchange.request.path.startswith("/v2"):
             session = ListenV2(
-                options.v2(query(exchange)), exchange.request_id, emulator.latency, start
+                options.v2(query(exchange)), exchange.request_id, parts.latency, start
             )
         else:
             session = ListenV1(
-                options.v1(query(exchange)), exchange.request_id, emulator.latency, start
+                options.v1(query(exchange)), exchange.request_id, parts.latency, start
             )
     except options.OptionError as error:
         raise RefusalError(400, str(error), code="INVALID_QUERY_PARAMETER") from error
-    async with upgraded(emulator, exchange) as socket:
-        await _Conversation(emulator, exchange, session).run(socket)
+    async with upgraded(parts, exchange) as socket:
+        await _Conversation(parts, exchange, session).run(socket)
     return socket
 
 
 class _Conversation:
     """One listening session on its WebSocket."""
 
-    def __init__(self, emulator: Emulator, exchange: Exchange, session: Listening) -> None:
-        self._emulator = emulator
+    def __init__(self, parts: Parts, exchange: Exchange, session: Listening) -> None:
+        self._parts = parts
         self._exchange = exchange
         self._session = session
         self._queue: asyncio.Queue[Output] = asyncio.Queue()
@@ -147,11 +145,9 @@ class _Conversation:
             self._timer = asyncio.get_running_loop().call_later(wait, self._pump)
 
     async def _answer(self, question: Question) -> None:
-        words, unknown = await self._emulator.recogniser.recognise(
-            question.pcm, final=question.final
-        )
+        words, unknown = await self._parts.recogniser.recognise(question.pcm, final=question.final)
         if question.final:
-            self._emulator.records.unrecognised += unknown
+            self._parts.records.unrecognised += unknown
         self._session.recognised(question, words, now())
         self._pump()
 
@@ -172,7 +168,7 @@ class _Conversation:
 
     async def _struck(self, socket: web.WebSocketResponse) -> bool:
         """Strike a result with the fault of the moment; False: it is not to be sent."""
-        fault = self._emulator.faults.take(self._exchange.service, Moment.STREAM)
+        fault = self._parts.faults.take(self._exchange.service, Moment.STREAM)
         match None if fault is None else fault.kind:
             case Kind.DROP:
                 self._exchange.cut()

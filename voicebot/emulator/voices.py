@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -20,12 +20,10 @@ from voicebot.emulator.exchange import SLOW_SECONDS, Exchange, GoneError, now, p
 from voicebot.emulator.faults import Fault, Kind, Moment
 from voicebot.emulator.latency import Step
 from voicebot.emulator.listening import message
+from voicebot.emulator.parts import Parts
 from voicebot.emulator.realtime import REWORDED, Realtime, RealtimeError, Utterance
 from voicebot.emulator.refusal import RefusalError
 from voicebot.emulator.sockets import Tasks, query, receive, upgraded
-
-if TYPE_CHECKING:
-    from voicebot.emulator.server import Emulator
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +34,8 @@ _VERSION: Final = "2026-01-01.0"
 class _Mouth:
     """Says one thing at a time on one WebSocket."""
 
-    def __init__(self, emulator: Emulator, exchange: Exchange, step: Step) -> None:
-        self._emulator = emulator
+    def __init__(self, parts: Parts, exchange: Exchange, step: Step) -> None:
+        self._parts = parts
         self._exchange = exchange
         self._step = step
 
@@ -51,17 +49,17 @@ class _Mouth:
         send: Callable[[bytes], Awaitable[None]],
     ) -> None:
         """*send* the audio of *text*, piece by piece, spoiled by *fault*. Raises GoneError."""
-        emulator, exchange = self._emulator, self._exchange
+        parts, exchange = self._parts, self._exchange
         kind = None if fault is None else fault.kind
         try:
-            audio = await emulator.sentences.speak(text, encoding, rate)
+            audio = await parts.sentences.speak(text, encoding, rate)
         except EngineError as error:
             log.error("emulator cannot speak", reason=str(error))
             kind, audio = Kind.SERVER_ERROR, bytes(2)
         size = round(PIECE_SECONDS * rate) * codec.WIDTHS[encoding]
         pieces = wrong.pieces(audio, size, kind, encoding)
-        delay = emulator.latency.draw(self._step)
-        every = PIECE_SECONDS / emulator.latency.profile.speech_times_real_time
+        delay = parts.latency.draw(self._step)
+        every = PIECE_SECONDS / parts.latency.profile.speech_times_real_time
         every = max(every, SLOW_SECONDS) if kind is Kind.SLOW else every
         sent = 0
         async for piece in paced(pieces, since + delay, every):
@@ -88,13 +86,13 @@ class _Mouth:
                 raise GoneError
 
 
-async def aura(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
+async def aura(parts: Parts, exchange: Exchange) -> web.StreamResponse:
     """``/v1/speak`` by WebSocket."""
     try:
         wanted = options.speak(query(exchange), streaming=True)
     except options.OptionError as error:
         raise RefusalError(400, str(error), code="INVALID_QUERY_PARAMETER") from error
-    async with upgraded(emulator, exchange) as socket:
+    async with upgraded(parts, exchange) as socket:
         await exchange.send(
             message(
                 type="Metadata",
@@ -104,20 +102,18 @@ async def aura(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
                 model_uuid=exchange.request_id,
             )
         )
-        await _Aura(emulator, exchange, wanted).run(socket)
+        await _Aura(parts, exchange, wanted).run(socket)
     return socket
 
 
 class _Aura:
     """One Aura session. Text is kept until a Flush; flushes are spoken one after the other."""
 
-    def __init__(
-        self, emulator: Emulator, exchange: Exchange, wanted: options.SpeakOptions
-    ) -> None:
-        self._emulator = emulator
+    def __init__(self, parts: Parts, exchange: Exchange, wanted: options.SpeakOptions) -> None:
+        self._parts = parts
         self._exchange = exchange
         self._wanted = wanted
-        self._mouth = _Mouth(emulator, exchange, Step.SPEAK_FIRST_BYTE)
+        self._mouth = _Mouth(parts, exchange, Step.SPEAK_FIRST_BYTE)
         self._text = ""
         self._flushes = 0
         self._queue: asyncio.Queue[tuple[str, float, bool]] = asyncio.Queue()
@@ -170,7 +166,7 @@ class _Aura:
         while True:
             text, since, last = await self._queue.get()
             if text:
-                fault = self._emulator.faults.take(self._exchange.service, Moment.STREAM)
+                fault = self._parts.faults.take(self._exchange.service, Moment.STREAM)
                 if fault is not None and fault.kind is Kind.MALFORMED:
                     await self._exchange.send(wrong.NOT_JSON)
                 wanted = self._wanted
@@ -185,25 +181,25 @@ class _Aura:
             await self._exchange.send(flushed)
 
 
-async def realtime(emulator: Emulator, exchange: Exchange) -> web.StreamResponse:
+async def realtime(parts: Parts, exchange: Exchange) -> web.StreamResponse:
     """``/v1/realtime``."""
     model = exchange.request.query.get("model", "")
     if "realtime" not in model:
         message = f"The model `{model}` does not exist or you do not have access to it."
         raise RefusalError(404, message, code="model_not_found")
-    async with upgraded(emulator, exchange) as socket:
-        await _Realtime(emulator, exchange, Realtime(model)).run(socket)
+    async with upgraded(parts, exchange) as socket:
+        await _Realtime(parts, exchange, Realtime(model)).run(socket)
     return socket
 
 
 class _Realtime:
     """One Realtime session; it speaks one response at a time."""
 
-    def __init__(self, emulator: Emulator, exchange: Exchange, session: Realtime) -> None:
-        self._emulator = emulator
+    def __init__(self, parts: Parts, exchange: Exchange, session: Realtime) -> None:
+        self._parts = parts
         self._exchange = exchange
         self._session = session
-        self._mouth = _Mouth(emulator, exchange, Step.REALTIME_FIRST_BYTE)
+        self._mouth = _Mouth(parts, exchange, Step.REALTIME_FIRST_BYTE)
         self._tasks = Tasks()
         self._speaking: tuple[asyncio.Task[None], Utterance] | None = None
 
@@ -240,7 +236,7 @@ class _Realtime:
                 await self._exchange.send(event)
 
     async def _speak(self, wanted: Utterance, since: float) -> None:
-        fault = self._emulator.faults.take(self._exchange.service, Moment.STREAM)
+        fault = self._parts.faults.take(self._exchange.service, Moment.STREAM)
         kind = None if fault is None else fault.kind
         if kind is Kind.REWORDED:
             wanted = replace(wanted, text=REWORDED)
