@@ -105,7 +105,6 @@ def test_an_upgrade_that_is_cut_off_is_mended_by_the_next_run(appliance: Applian
     run = appliance.play("site", voicebot_image=NEWEST)
     assert "all is well" in run.output
     assert NEWEST in host.ssh("docker inspect -f '{{.Config.Image}}' voicebot")
-    assert appliance.play("site", voicebot_image=NEWEST).changed == 0
 
 
 def test_an_upgrade_that_does_not_run_goes_back_by_itself(appliance: Appliance) -> None:
