@@ -102,7 +102,8 @@ class Settings:
         group="calls")  # fmt: skip
     resume_window: float = _setting(
         "RESUME_WINDOW", "120", _seconds(5, 3600), "s",
-        "How long a call that left for a technician is remembered, so that it can come back.",
+        "How long a call that has ended is remembered: until then one that left for a technician "
+        "can come back.",
         group="calls")  # fmt: skip
 
     # -- conversation

@@ -32,7 +32,7 @@ from voicebot.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 MOST_REMEMBERED = 1_000
-"""Ended calls remembered at most; the oldest is forgotten first."""
+"""Ended calls remembered at most, however short they were; the oldest is forgotten first."""
 
 RELEASE_SECONDS = 5.0
 """Longest wait of a control thread for the loop to forget what was learnt."""
@@ -44,9 +44,10 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Past:
+    """A call that has ended. It holds what was said, so it is kept no longer than it is of use."""
+
     ended: Ended
     feed: CallFeed
-    at: float
 
 
 class CallServer:
@@ -139,11 +140,13 @@ class CallServer:
     # -- admission
 
     def _connect(self) -> AudioSocketConnection:
-        connection = AudioSocketConnection(
-            self._accept, self._metrics, self._loop, on_closed=self._connections.discard
+        return AudioSocketConnection(
+            self._accept,
+            self._metrics,
+            self._loop,
+            on_opened=self._connections.add,
+            on_closed=self._connections.discard,
         )
-        self._connections.add(connection)
-        return connection
 
     def _accept(self, call_id: uuid.UUID, connection: AudioSocketConnection) -> CallSession | None:
         reason = self._reason_to_refuse(call_id)
@@ -190,15 +193,14 @@ class CallServer:
     def _came_back(self, call_id: uuid.UUID) -> Ended | None:
         """What is known of a call that left for a technician a moment ago."""
         past = self._past.pop(call_id, None)
-        if past is None or self._loop.time() - past.at > self._resume_window:
-            return None
-        return past.ended if past.ended.outcome == "transferred" else None
+        return past.ended if past is not None and past.ended.outcome == "transferred" else None
 
     def _on_ended(self, session: CallSession, ended: Ended) -> None:
         # Remembered before it is forgotten: Asterisk asks at this very moment, in another thread,
         # and a call in neither would be sent to a person.
-        self._past[session.call_id] = _Past(ended, session.feed, self._loop.time())
+        past = self._past[session.call_id] = _Past(ended, session.feed)
         del self._calls[session.call_id]
+        self._loop.call_later(self._resume_window, self._forget, session.call_id, past)
         self._show_calls()
         while len(self._past) > MOST_REMEMBERED:
             self._past.popitem(last=False)
@@ -207,6 +209,11 @@ class CallServer:
         task.add_done_callback(self._releasing.discard)
         if not self._calls:
             self._empty.set()
+
+    def _forget(self, call_id: uuid.UUID, past: _Past) -> None:
+        """Unless the call has come back since: then that is not what is known of it any more."""
+        if self._past.get(call_id) is past:
+            del self._past[call_id]
 
     # -- ServiceView: called from other threads
 

@@ -115,6 +115,15 @@ def test_back_from_a_transfer_that_nobody_answered(play: Playbook) -> None:
     play << stores_callback("0612345678", "Pierre Dupont")
 
 
+def test_back_from_a_transfer_a_number_that_nobody_confirmed_is_read_out(play: Playbook) -> None:
+    play >> came_back("0612345678", "Pierre Dupont", confirmed=False)
+    play << says("Re-bonjour", "rappelle")
+    play >> caller("Oui.", yes=True)
+    play << says("06 12 34 56 78", "C'est bien ça")
+    play >> caller("Oui.", yes=True)
+    play << stores_callback("0612345678", "Pierre Dupont")
+
+
 def test_a_callback_without_a_known_number_asks_for_one(play: Playbook) -> None:
     play >> answered()
     play << says("Bonjour")

@@ -172,6 +172,37 @@ def test_a_lost_connection_says_whose_fault_it_was(error: Exception, fault: str)
     virtual_time.run(story())
 
 
+def test_who_speaks_over_the_goodbye_and_hangs_up_has_interrupted_nothing() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt(["Non, rien. Au revoir."]))
+        await stage.start()
+        await stage.answer()
+        await stage.say(0.5)
+        assert stage.heard[-1] is not None, "the goodbye goes on"
+        await stage.hang_up()
+        assert stage.metric("voicebot_barge_in_stop_seconds_count") == 0
+        assert stage.journal.turns[-1].outcome == "answered"
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize(("reply", "confirmed"), [("oui", True), ("euh", False)])
+def test_what_is_remembered_says_whether_the_number_is_right(reply: str, confirmed: bool) -> None:
+    async def story() -> None:
+        texts = ["bonjour", "Pierre Dupont 06 12 34 56 78", reply, "un technicien"]
+        stage = CallStage(ScriptedStt(list(texts)))
+        await stage.start()
+        for _ in texts:
+            await stage.answer()
+        await stage.listen_until_silent()
+        assert stage.ended is not None
+        assert (stage.ended.outcome, stage.ended.number) == ("transferred", "0612345678")
+        assert stage.ended.confirmed is confirmed
+        await stage.session.released()
+
+    virtual_time.run(story())
+
+
 def test_a_service_that_stops_says_so() -> None:
     async def story() -> None:
         stage = CallStage()

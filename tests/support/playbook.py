@@ -170,8 +170,11 @@ def answered() -> Step:
     return _always(ev.CallStarted(), "the call is answered")
 
 
-def came_back(number: str | None = None, name: str | None = None) -> Step:
-    return _always(ev.CallStarted(True, name, number), "the caller comes back")
+def came_back(
+    number: str | None = None, name: str | None = None, *, confirmed: bool = True
+) -> Step:
+    event = ev.CallStarted(came_back=True, name=name, number=number, confirmed=confirmed)
+    return _always(event, "the caller comes back")
 
 
 def heard() -> Step:

@@ -143,6 +143,26 @@ def test_the_call_beyond_the_limit_is_refused_and_goes_to_a_person() -> None:
     story(tell)
 
 
+def test_a_bug_at_the_end_of_a_call_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(record: object) -> None:
+        raise ZeroDivisionError
+
+    def tell(house: House) -> None:
+        call_id = uuid.uuid4()
+        session = house.call(call_id)
+        house.call()
+        assert session is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(house.journal, "call_ended", broken)
+            with pytest.raises(ZeroDivisionError):  # the connection logs it
+                session.connection_lost(None)
+        assert [call["call_id"] for call in house.server.active_calls()] != [str(call_id)]
+        assert house.server.next_step(call_id) == "hangup"
+        assert house.call() is not None
+
+    story(tell)
+
+
 def test_a_place_that_becomes_free_is_taken() -> None:
     def tell(house: House) -> None:
         first = house.call()
@@ -266,6 +286,44 @@ def test_the_feed_can_be_read_after_the_end() -> None:
         assert kinds[-1] == "ended"
 
     story(tell)
+
+
+def test_an_ended_call_is_forgotten_once_it_cannot_come_back() -> None:
+    """Its feed holds what was said, and nobody forgets it by request."""
+
+    async def main() -> None:
+        house = House(asyncio.get_running_loop(), resume_window=60.0)
+        call_id, another = uuid.uuid4(), uuid.uuid4()
+        for ends in (call_id, another):
+            session = house.call(ends)
+            assert session is not None
+            session.connection_lost(None)
+        await asyncio.sleep(50.0)
+        back = house.call(another)
+        assert back is not None
+        await asyncio.sleep(5.0)
+        back.connection_lost(None)
+        assert house.server.subscribe(call_id) is not None
+        await asyncio.sleep(10.0)
+        assert house.server.subscribe(call_id) is None
+        assert house.server.subscribe(another) is not None, "the second time ended later"
+        await asyncio.sleep(60.0)
+        assert house.server.subscribe(another) is None
+        await house.server.close()
+
+    virtual_time.run(main())
+
+
+def test_a_connection_that_is_just_being_made_does_not_hinder_the_end() -> None:
+    """The event loop makes the protocol first, and gives it its socket in a turn of its own."""
+
+    async def main() -> None:
+        house = House(asyncio.get_running_loop())
+        await house.server.bind("127.0.0.1", 0)
+        house.server._connect()
+        await house.server.close()
+
+    asyncio.run(main())
 
 
 def hear_out(session: CallSession) -> None:

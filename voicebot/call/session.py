@@ -34,7 +34,6 @@ from voicebot.call.transport import AudioSocketConnection, fault_of
 from voicebot.dialogue import commands as do
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.machine import DialogueMachine
-from voicebot.dialogue.slots import Slots
 from voicebot.journal.records import CallbackRequest
 from voicebot.providers.interfaces import Expectation, ProviderError, Transcript
 from voicebot.providers.usage import Bill
@@ -56,6 +55,8 @@ class Ended:
     outcome: str
     name: str | None
     number: str | None
+    confirmed: bool
+    """The caller has said that the number is right."""
     problem: str | None
 
 
@@ -122,7 +123,13 @@ class CallSession:
         self._log.info("call started", traffic=self.traffic, came_back=came_back is not None)
         event = ev.CallStarted()
         if came_back is not None:
-            event = ev.CallStarted(True, came_back.name, came_back.number, came_back.problem)
+            event = ev.CallStarted(
+                came_back=True,
+                name=came_back.name,
+                number=came_back.number,
+                confirmed=came_back.confirmed,
+                problem=came_back.problem,
+            )
         self._dispatch(event)
 
     def end(self, next_step: do.Next, outcome: str) -> None:
@@ -210,7 +217,8 @@ class CallSession:
                 self._transcript = None
                 self._dispatch(event)
             case SpeechLasted():
-                if self._speaker.speaking:
+                # Nothing interrupts the last words: if they are cut, it is by the end of the call.
+                if self._speaker.speaking and self._machine.talk.ending is None:
                     self._ledger.spoke_up(event.at)
                 self._dispatch(event)
             case Paused():
@@ -342,7 +350,27 @@ class CallSession:
         self._connection.end()
 
     def _finish(self, outcome: str, ended_by: str, failure: str) -> None:
+        try:
+            self._close_books(outcome, ended_by, failure)
+        finally:
+            # Whatever went wrong there: what the call started is stopped, and its place is free.
+            self._callbacks.close()
+            task = self._loop.create_task(self._release())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            next_step = self.ending.next if self.ending is not None else do.Next.HANGUP
+            if ended_by == "error":
+                next_step = do.Next.TRANSFER
+            slots = self._machine.slots
+            ended = Ended(
+                next_step, outcome, slots.name, slots.number, slots.confirmed, slots.problem
+            )
+            self._on_ended(self, ended)
+
+    def _close_books(self, outcome: str, ended_by: str, failure: str) -> None:
+        """Fall silent, and note how the call ended."""
         now = self._loop.time()
+        recording = self._tape.close() if self._tape is not None else None
         self._hearing.close()
         stopped = self._speaker.stop()
         if stopped is not None:
@@ -351,20 +379,11 @@ class CallSession:
             outcome=outcome,
             ended_by=ended_by,
             failure=failure,
-            recording=self._tape.close() if self._tape is not None else None,
+            recording=recording,
             underruns=self._speaker.underruns,
             late_frames=self._connection.late_frames,
         )
-        slots: Slots = self._machine.slots
-        self._ledger.ended(ending, slots, now)
-        self._callbacks.close()
-        task = self._loop.create_task(self._release())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        next_step = self.ending.next if self.ending is not None else do.Next.HANGUP
-        if ended_by == "error":
-            next_step = do.Next.TRANSFER
-        self._on_ended(self, Ended(next_step, outcome, slots.name, slots.number, slots.problem))
+        self._ledger.ended(ending, self._machine.slots, now)
 
     async def _release(self) -> None:
         await self._thinker.close()

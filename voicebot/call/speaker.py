@@ -15,6 +15,7 @@ import asyncio
 from collections import OrderedDict, deque
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -106,9 +107,10 @@ class _Utterance:
     def over(self) -> bool:
         return not self.open and self.heard == max(self.sentences, default=0)
 
-    @property
-    def text(self) -> str:
-        return " ".join(sentence.text for sentence in self.sentences.values())
+    def text(self, before: float = inf) -> str:
+        """Its sentences up to the one numbered *before*; but for those that could not be spoken."""
+        spoken = (s.text for number, s in self.sentences.items() if number < before and s.seconds)
+        return " ".join(spoken)
 
 
 class Speaker:
@@ -198,11 +200,11 @@ class Speaker:
         heard = self._playout.flush()
         numbers = list(utterance.sentences)
         cut = heard.utterance if heard is not None else utterance.heard + 1
-        words = [utterance.sentences[n].text for n in numbers if n < cut]
+        text = utterance.text(cut)
         if heard is not None and (sentence := utterance.sentences[cut]).seconds:
-            words.append(words_heard(sentence.text, heard.seconds / sentence.seconds))
+            text += " " + words_heard(sentence.text, heard.seconds / sentence.seconds)
         unheard = tuple(utterance.sentences[n].text for n in numbers if n >= cut)
-        return PlayoutStopped(utterance.number, " ".join(words).strip(), unheard)
+        return PlayoutStopped(utterance.number, text.strip(), unheard)
 
     def next_frame(self) -> bytes | None:
         """The next 20 ms, or None for silence."""
@@ -235,7 +237,7 @@ class Speaker:
 
     def _end(self, utterance: _Utterance) -> None:
         self._utterance = None
-        self._listener.utterance_ended(PlayoutEnded(utterance.number, utterance.text))
+        self._listener.utterance_ended(PlayoutEnded(utterance.number, utterance.text()))
 
     def _cancel(self) -> None:
         if self._task is not None:

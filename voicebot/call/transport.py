@@ -119,9 +119,11 @@ class AudioSocketConnection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         *,
         clock: Callable[[], float] = time.monotonic,
+        on_opened: Callable[[AudioSocketConnection], None] = lambda connection: None,
         on_closed: Callable[[AudioSocketConnection], None] = lambda connection: None,
     ) -> None:
-        """*on_closed* is told when nothing of the connection is left, call or no call.
+        """*on_opened* is told when there is a socket, from when on it can be aborted; *on_closed*
+        when nothing of the connection is left, call or no call.
 
         *clock* must have the epoch of ``loop.time()``. It is not that itself because uvloop's
         stands still within one turn of the loop: a long turn would not show as lateness.
@@ -131,6 +133,7 @@ class AudioSocketConnection(asyncio.Protocol):
         self.late_frames = 0
         """Frames written more than LATE_SECONDS after their slot."""
         self._accept = accept
+        self._on_opened = on_opened
         self._on_closed = on_closed
         self._loop = loop
         self._clock = clock
@@ -194,6 +197,7 @@ class AudioSocketConnection(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._arm(self._clock() + HANDSHAKE_TIMEOUT, self._handshake_timed_out)
+        self._on_opened(self)
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -15,6 +15,8 @@ class CallStarted:
     """A transfer was tried and nobody answered."""
     name: str | None = None
     number: str | None = None
+    confirmed: bool = False
+    """The caller has said that the number is right."""
     problem: str | None = None
     """What is known from before the transfer."""
 

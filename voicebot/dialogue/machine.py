@@ -130,8 +130,13 @@ class DialogueMachine:
         talk = self.talk
         self._limit_at = talk.now + self._longest_call
         if event.came_back:
-            talk.slots = Slots(event.name, True, event.number, event.number is not None)
-            talk.slots.problem = event.problem
+            talk.slots = Slots(
+                name=event.name,
+                name_settled=True,
+                number=event.number,
+                confirmed=event.confirmed,
+                problem=event.problem,
+            )
             talk.move(Trigger.CAME_BACK)
             talk.ask(Question.CALLBACK, Prompt.WELCOME_BACK, Prompt.TECHNICIAN_BUSY)
         else:

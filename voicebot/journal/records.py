@@ -28,7 +28,7 @@ class TurnRecord:
     call_id: str
     number: int
     started_at: datetime
-    """When the caller began to speak (for turn 0, when the bot did)."""
+    """When what the caller had said, or done, was known; turn 0: when the call was accepted."""
     state_from: str
     state_to: str
     outcome: str

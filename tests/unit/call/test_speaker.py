@@ -156,14 +156,20 @@ def test_without_a_filler_the_first_frame_is_the_answer() -> None:
     asyncio.run(scene())
 
 
-def test_a_bug_in_a_voice_is_told_and_the_rest_is_said() -> None:
+def test_a_bug_in_a_voice_is_told_and_only_the_rest_is_said() -> None:
     async def scene() -> None:
         bot, listener = speaker()
         bot.say(1, ("Bug.", "One."))
         await play(bot)
         assert [error.provider for error in listener.failed] == ["test"]
         assert "bug" in str(listener.failed[0])
-        assert [event.utterance for event in listener.ended] == [1]
+        assert listener.ended == [PlayoutEnded(1, "One.")]
+
+        bot.say(2, ("Bug.", "Rendered."), more=True)
+        await play(bot)
+        stopped = bot.stop()
+        assert stopped is not None
+        assert stopped.heard == "Rendered."
 
     asyncio.run(scene())
 
