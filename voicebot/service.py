@@ -3,8 +3,9 @@
 Start: settings and script are checked before anything is touched; then journal, recorder, control
 API (alive, not ready), speech engines, prompts, and last the AudioSocket port. Stop: on the first
 SIGTERM or SIGINT, or ``POST /v1/drain``, no new call is taken and those that run may end; on the
-second, or when ``DRAIN_TIMEOUT`` is over, callers who are left go to a person. Each step of the way
-down has a bound, so a service that is told to stop stops.
+second signal, or when ``DRAIN_TIMEOUT`` is over, callers who are left go to a person. Each step of
+the way down has a bound, so a service that is told to stop stops. What waits for a disk does so on
+a thread: a loop that stood still for it would be taken for one that hangs.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ async def run(settings: Settings, metrics: Metrics) -> None:
             loop,
             max_calls=settings.max_calls,
             resume_window=settings.resume_window,
-            on_drain=stop.request,
+            on_drain=stop.drain.set,
         )
         control = _start_control(settings, server, metrics, stack)
         pulse = loop.create_task(_pulse(server, metrics, settings.stuck_limit))
@@ -104,7 +105,7 @@ async def _start(
 ) -> Services:
     """Everything that calls need, owned by *stack*."""
     journal = Journal(settings.journal_url, metrics)
-    stack.callback(journal.close)
+    stack.push_async_callback(asyncio.to_thread, journal.close)
     recorder = _start_recorder(settings, metrics, stack)
     traces = await _start_tracing(settings, metrics, stack)
     speech = await engines.start(settings, script, tariff, cores, metrics)
@@ -157,7 +158,7 @@ def _start_control(
     app = ControlApp(server, metrics.registry)
     control = ControlServer(settings.control_host, settings.control_port, app)
     control.start()
-    stack.callback(control.stop)
+    stack.push_async_callback(asyncio.to_thread, control.stop)
     return control
 
 
@@ -168,7 +169,7 @@ def _start_recorder(
         return None
     recordings.recover(settings.recordings_dir)
     recorder = recordings.Recorder(settings.recordings_dir, metrics)
-    stack.callback(recorder.close)
+    stack.push_async_callback(asyncio.to_thread, recorder.close)
     return recorder
 
 
@@ -187,22 +188,25 @@ async def _start_tracing(
         version=__version__,
         personal=settings.trace_transcripts,
     )
-    stack.callback(made.close)
+    stack.push_async_callback(asyncio.to_thread, made.close)
     log.info("traces are sent", endpoint=settings.otlp_endpoint)
     return made
 
 
 class _StopRequests:
-    """First request: drain. Second: stop now."""
+    """The first signal: drain; the second: stop now. To set :attr:`drain` is no signal: whoever
+    asks for it, asks again, or then stops the unit, wants nobody cut off."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.drain = asyncio.Event()
         self.now = asyncio.Event()
+        self._signalled = False
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.request)
+            loop.add_signal_handler(number, self._on_signal)
 
-    def request(self) -> None:
-        (self.now if self.drain.is_set() else self.drain).set()
+    def _on_signal(self) -> None:
+        (self.now if self._signalled else self.drain).set()
+        self._signalled = True
 
     async def unless_first(self, work: asyncio.Future[Services]) -> bool:
         """Await *work*; False, and *work* cancelled, if the service is told to stop before."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import urllib.error
+import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -81,6 +84,11 @@ async def test_from_start_to_drain(service: ServiceInstance, tmp_path: Path) -> 
     assert instance.logged("drain ended", drained=True, cut=0)
 
 
+def drain(instance: ServiceInstance) -> None:
+    url = f"http://127.0.0.1:{instance.control_port}/v1/drain"
+    urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10).close()
+
+
 def alive(instance: ServiceInstance) -> bool:
     try:
         return instance.get("/healthz") == "ok\n"
@@ -93,19 +101,40 @@ async def test_the_second_sigterm_hands_the_callers_to_a_person(tmp_path: Path) 
     with ServiceInstance(tmp_path) as instance:
         async with calling(instance, stays_after_end=0.6) as caller:
             await caller.hears_speech()
-            await caller.line.heard(50)
-            instance.terminate()
+            for _ in range(2):
+                await asyncio.to_thread(drain, instance)
             await asyncio.to_thread(instance.wait_for, "drain started", 5)
+            instance.terminate()
+            await caller.line.heard(len(caller.line.received) + 25)
+            assert not caller.line.ended_by_server, "one signal, after two requests to drain"
             instance.terminate()
             await until(lambda: caller.line.ended_by_server, 5, "the end message")
             assert await caller.next_step() == "transfer"
             assert await caller.line.finished() is Outcome.CONTINUES
+            sent = len(caller.line.received)
         assert await asyncio.to_thread(instance.wait, 10) == 0
 
     (end,) = instance.logged("call ended")
     assert (end["outcome"], end["ended_by"]) == ("failed", "bot")
     (recording,) = instance.recordings.rglob("*.wav")
-    assert duration(recording) == pytest.approx(1, abs=0.5)
+    assert duration(recording) == pytest.approx(sent * 0.02, abs=0.5)
+
+
+@story
+async def test_a_disk_that_takes_nothing_is_waited_for_on_the_way_down(tmp_path: Path) -> None:
+    """For longer than an event loop may stand still: it does not, and is not taken for hung."""
+    with (
+        ServiceInstance(tmp_path, STUCK_LIMIT="4") as instance,
+        closing(sqlite3.connect(tmp_path / "journal.db")) as locked,
+    ):
+        locked.execute("BEGIN EXCLUSIVE")
+        async with calling(instance) as caller:
+            await caller.hears_speech()
+        await asyncio.to_thread(instance.wait_for, "journal unavailable", 30)
+        instance.terminate()
+        assert await asyncio.to_thread(instance.wait, 60) == 0
+    assert instance.logged("journal records lost at the end")
+    assert instance.log()[-1]["event"] == "service stopped"
 
 
 @story
