@@ -23,7 +23,7 @@ from pathlib import Path
 from voicebot.archive import ArchiveError, recordings
 from voicebot.archive.place import Snapshot
 from voicebot.archive.records import Found, Records
-from voicebot.dialogue.numbers import find_phone
+from voicebot.dialogue.numbers import heard_numbers
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.words import tokens
 from voicebot.prompts import learned
@@ -61,8 +61,8 @@ class Number:
             return False
         if self._said.search(text):
             return True
-        heard = find_phone(tokens(text), self._script.numbers, self._script.phone)
-        return heard is not None and heard.number == self.digits
+        heard = heard_numbers(tokens(text), self._script.numbers, self._script.phone)
+        return any(one.number == self.digits for one in heard)
 
     def as_bytes(self) -> list[bytes]:
         """How the files of a journal may hold it."""

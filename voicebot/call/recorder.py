@@ -209,8 +209,10 @@ class Recorder:
             recording.path = self._files[recording].path
             return
         file = self._files.get(recording)
-        if file is None:
-            return  # it failed before
+        if file is None:  # it failed before
+            if isinstance(item, _Close) and not item.keep:
+                _remove_kept(recording)
+            return
         if isinstance(item, _Batch):
             file.append(item)
             return
@@ -310,6 +312,14 @@ class _File:
             written = os.write(self._fd, view)
             self._size += written
             view = view[written:]
+
+
+def _remove_kept(recording: Recording) -> None:
+    """What a recording that failed had held: also that is not to be kept."""
+    path, recording.path = recording.path, None
+    if path is not None:
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + ".part").unlink(missing_ok=True)
 
 
 def interleave(caller: list[bytes], bot: list[bytes]) -> bytes:

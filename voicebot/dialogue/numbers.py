@@ -7,7 +7,7 @@ words into digit groups and leaves judging them to the caller. No language is kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from voicebot.dialogue.words import tokens
@@ -122,18 +122,28 @@ class HeardNumber:
 
 
 def find_phone(said: Sequence[str], words: NumberWords, plan: PhonePlan) -> HeardNumber | None:
-    """The telephone number in *said*, else its longest piece of two digits or more."""
+    """The first telephone number in *said*, else its longest piece of two digits or more."""
     best: HeardNumber | None = None
+    for heard in heard_numbers(said, words, plan):
+        if heard.number is not None:
+            return heard
+        if len(heard.digits) >= 2 and (best is None or len(heard.digits) > len(best.digits)):
+            best = heard
+    return best
+
+
+def heard_numbers(
+    said: Sequence[str], words: NumberWords, plan: PhonePlan
+) -> Iterator[HeardNumber]:
+    """Every run of digits in *said*, as a telephone number if it is one."""
     for groups, start, end in words.groups(said):
         for reading in (groups, words.repaired(groups)):
-            digits = "".join(reading)
-            number = plan.national(digits)
+            number = plan.national("".join(reading))
             if number is not None:
-                return HeardNumber(number, digits, start, end)
-        digits = "".join(groups)
-        if len(digits) >= 2 and (best is None or len(digits) > len(best.digits)):
-            best = HeardNumber(None, digits, start, end)
-    return best
+                yield HeardNumber(number, "".join(reading), start, end)
+                break
+        else:
+            yield HeardNumber(None, "".join(groups), start, end)
 
 
 def number_words(

@@ -69,8 +69,11 @@ class _Section:
         return text
 
     def number(self, key: str, low: float, high: float) -> float:
+        known = len(self.faults)
         value = self._take(key, (float, int), f"a number from {low:g} to {high:g}", None)
-        if key in self._data and not low <= value <= high:
+        if len(self.faults) > known:
+            return low
+        if not low <= value <= high:
             self.fault(key, f"must be from {low:g} to {high:g}, not {value:g}")
             return low
         return float(value)
@@ -132,18 +135,23 @@ def parse(data: object) -> Script:
 def _prompts(section: _Section) -> dict[Prompt, str]:
     prompts = {}
     for prompt in Prompt:
-        text = section.text(prompt.value)
-        prompts[prompt] = text
-        try:
-            wrong = blanks_in(text) - BLANKS
-        except ValueError as error:
-            section.fault(prompt.value, f"its braces do not match ({error})")
-            continue
-        if wrong:
-            allowed = ", ".join(f"{{{b}}}" for b in sorted(BLANKS))
-            section.fault(prompt.value, f"cannot fill in {', '.join(sorted(wrong))}; use {allowed}")
+        prompts[prompt] = section.text(prompt.value)
+        _check_blanks(section, prompt.value, prompts[prompt], BLANKS)
     section.finish()
     return prompts
+
+
+def _check_blanks(section: _Section, key: str, text: str, known: frozenset[str]) -> None:
+    try:
+        wrong = blanks_in(text) - known
+        if not wrong:
+            text.format(**dict.fromkeys(known, ""))
+    except (ValueError, LookupError) as error:
+        section.fault(key, f"its braces do not match ({error})")
+        return
+    if wrong:
+        allowed = ", ".join(f"{{{b}}}" for b in sorted(known)) or "words alone"
+        section.fault(key, f"cannot fill in {', '.join(sorted(wrong))}; use {allowed}")
 
 
 def _phrases(label: str, texts: Iterable[str], section: _Section, key: str) -> list[Any]:
@@ -163,6 +171,7 @@ def _problems(section: _Section) -> tuple[dict[str, Problem], list[Any]]:
     for name in section.names():
         part = section.section(name)
         problem = Problem(name, part.text("key"), part.text("solution"))
+        _check_blanks(part, "solution", problem.solution, frozenset())
         phrases += _phrases(f"problem:{name}", part.texts("words"), part, "words")
         if problem.key not in KEYS:
             part.fault("key", f"must be one key from 1 to 9, not {problem.key!r}")

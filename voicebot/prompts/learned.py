@@ -196,6 +196,7 @@ class Learned:
                 self._order[text] = None
                 if len(self._order) > MOST:
                     oldest, _ = self._order.popitem(last=False)
+                    self._kept.release([oldest])  # with its place in the order, not a thread later
                     await asyncio.to_thread(self._kept.drop, oldest)
                 self._metrics.learned_sentences.set(len(self._order))
                 log.info("sentence learnt", count=len(self._order), pii_text=text)

@@ -51,16 +51,20 @@ class CloudTextToSpeech(ABC):
     async def synthesize(self, text: str, pace: Pace | None = None) -> AsyncIterator[bytes]:
         """Yield slin as it arrives, or at *pace*. Raises ProviderError."""
         convert = _Converter(self.rate)
-        heard = False
-        async with aclosing(self._converted(text, convert, pace)) as pieces:
-            async for audio in pieces:
-                heard = True
-                yield audio
+        broken: ProviderError | None = None
+        try:
+            async with aclosing(self._converted(text, convert, pace)) as pieces:
+                async for audio in pieces:
+                    yield audio
+        except ProviderError as error:
+            broken = error  # what came before it is heard all the same, to its end
+        begun = convert.made is not None
         rest = convert.finish()
-        if rest:
-            heard = True
+        if rest and (begun or broken is None):
             yield rest
-        if not heard:
+        if broken is not None:
+            raise broken
+        if convert.made is None:
             message = f"{self.name} sent only silence; check its voice and model in the settings"
             raise ProviderError(Stage.TTS, self.name, message, retryable=True)
 

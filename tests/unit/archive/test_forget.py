@@ -347,6 +347,14 @@ def test_any_number_is_found_however_it_is_grouped(digits: str, between: str) ->
     assert not number.is_(other)
 
 
+def test_a_number_in_words_is_found_behind_another_one() -> None:
+    said = "Mon numéro est le zéro six douze trente-quatre cinquante-six soixante-dix-huit"
+    number = Number("0612345678", SCRIPT)
+    assert number.said_in(f"{said}.")
+    assert number.said_in(f"Le 07 11 22 33 44, non, pardon. {said}.")
+    assert not number.said_in("Le 07 11 22 33 44, non, pardon. C'est le zéro six douze.")
+
+
 def test_a_foreign_number_is_compared_digit_by_digit() -> None:
     number = Number("+49 30 1234567", SCRIPT)
     assert number.is_("49301234567")

@@ -233,6 +233,28 @@ def test_a_disk_that_fails_costs_the_rest_of_its_recording_and_no_other(
     assert lengths == [12 * FRAME_SAMPLES, 50 * FRAME_SAMPLES], "three batches, and all"
 
 
+def test_who_refuses_after_the_disk_has_failed_leaves_no_file_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics()
+    real_write = os.write
+
+    def write(fd: int, data: memoryview) -> int:
+        if os.fstat(fd).st_size > 3_000:
+            raise OSError(errno.EIO, "Input/output error")
+        return real_write(fd, data)
+
+    monkeypatch.setattr("voicebot.call.recorder.os.write", write)
+    with recording_to(tmp_path, metrics) as recorder:
+        call = recorder.open(CALL)
+        for _ in range(50):
+            call.write(CALLER, BOT)
+        eventually(lambda: bool(value(metrics, "voicebot_recording_failures_total")))
+        eventually(lambda: bool(list(tmp_path.rglob("*.wav"))))
+        call.discard()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 @pytest.mark.parametrize("length", [0, 1, 43, 44, 45, 46, 47, 48, 49, 44 + 4 * 777 + 3])
 def test_a_file_cut_at_any_byte_is_recovered(tmp_path: Path, length: int) -> None:
     day = tmp_path / "2026-03-14"

@@ -52,6 +52,14 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
         ("timezone: Europe/Paris", "timezone: Europe/Pari", "no such time zone 'Europe/Pari'"),
         ("  patience: 45 ", "  patience: soon ", "timings.patience: must be a number"),
         ("êtes {name},", "êtes {name,", "braces do not match"),
+        ("êtes {name},", "êtes {name:d},", "prompts.confirm_identity: its braces"),
+        ("êtes {name},", "êtes {name!x},", "prompts.confirm_identity: its braces"),
+        (
+            "    solution: >-",
+            "    solution: Patientez, {name}.\n    was: >-",
+            "cannot fill in name",
+        ),
+        ("    solution: >-", "    solution: 'Patientez {.'\n    was: >-", "solution: its braces"),
         ("digits: 10", "digits: 99", "phone.digits: must be from 3 to 15"),
         ("    {intents}\n", "", "model.system: must say where the intents go, by {intents}"),
         (
@@ -68,6 +76,11 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
 def test_single_faults(tmp_path: Path, before: str, after: str, fault: str) -> None:
     assert before in SHIPPED
     assert any(fault in found for found in faults_of(tmp_path, SHIPPED.replace(before, after, 1)))
+
+
+def test_a_number_that_is_none_is_one_fault(tmp_path: Path) -> None:
+    text = SHIPPED.replace("digits: 10", "digits: ten", 1)
+    assert faults_of(tmp_path, text) == ["phone.digits: must be a number from 3 to 15, not 'ten'"]
 
 
 def test_a_script_without_a_model_asks_none(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -219,6 +220,36 @@ def test_the_one_used_longest_ago_makes_room(
         assert stage.learned.get(LIGHTS) is not None
         assert len(files(tmp_path)) == 2
         assert b"enfonc" not in on_disk(tmp_path)
+
+    run(story)
+
+
+def test_what_makes_room_is_not_at_hand_while_its_files_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is a thread's, and a call may want the sentence at that moment."""
+    monkeypatch.setattr(learned, "MOST", 1)
+    removing, go_on = threading.Event(), threading.Event()
+
+    async def story() -> None:
+        stage = Repertoire(tmp_path)
+        remove = stage.learned._kept.drop
+
+        def slowly(text: str) -> None:
+            removing.set()
+            assert go_on.wait(10)
+            remove(text)
+
+        monkeypatch.setattr(stage.learned._kept, "drop", slowly)
+        await stage.said(CABLE, "1", "2", "3")
+        for call in ("1", "2", "3"):
+            stage.learned.spoken(LIGHTS, call, ())
+        try:
+            assert await asyncio.to_thread(removing.wait, 10)
+            assert stage.learned.get(CABLE) is None
+        finally:
+            go_on.set()
+        await stage.learned.close()
 
     run(story)
 

@@ -107,6 +107,20 @@ def test_a_faster_stream_is_brought_to_8_khz_whole() -> None:
     assert abs(np.argmax(spectrum) * 8000 / 3000 - 440) < 3
 
 
+def test_a_sentence_that_breaks_off_is_heard_as_far_as_it_came() -> None:
+    sent = tone(0.5, 24000)
+    message, heard, _ = fails(Vendor(sent[:15000], sent[15000:], OSError(), rate=24000), Exception)
+    assert message == "gone"
+    assert abs(len(heard) // 2 - 4000) <= 16
+
+
+def test_a_sentence_that_breaks_off_before_its_first_sound_is_another_voice_s() -> None:
+    """Also where that sound is still in the resampler: two voices in one sentence are worse."""
+    sent = bytes(12000) + tone(0.001, 24000)
+    _, heard, _ = fails(Vendor(sent, OSError(), rate=24000), ProviderError)
+    assert heard == b""
+
+
 def test_the_silence_before_the_first_sound_is_cut_but_for_a_breath() -> None:
     heard = b"".join(say(Vendor(bytes(8000), bytes(1000), tone(0.1))))
     assert heard[:80] == bytes(80)
