@@ -12,6 +12,7 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TextIO
 
 from voicebot import config
@@ -59,10 +60,14 @@ def examine(machine: Machine, checks: Sequence[Check] = CHECKS) -> Iterator[Find
 def report(findings: Iterator[Finding], out: TextIO, *, quiet: bool = False) -> int:
     """Print *findings* and a summary to *out*; return the exit status."""
     counts = dict.fromkeys(Mark, 0)
-    for finding in findings:
-        counts[finding.mark] += 1
-        if not (quiet and finding.mark is Mark.GOOD):
-            print(_line(finding, colour=out.isatty()), file=out, flush=True)
+    # What is mended in the same way is told how once, below the last of it.
+    for remedy, alike in groupby(findings, lambda finding: finding.remedy):
+        for finding in alike:
+            counts[finding.mark] += 1
+            if not (quiet and finding.mark is Mark.GOOD):
+                print(_line(finding, colour=out.isatty()), file=out, flush=True)
+        if remedy:
+            print(_hint(remedy), file=out, flush=True)
     faults, warnings = counts[Mark.FAULT], counts[Mark.WARNING]
     if faults:
         print(f"\nnot ready: {_count(faults, 'fault')}, {_count(warnings, 'warning')}", file=out)
@@ -77,17 +82,18 @@ def _line(finding: Finding, *, colour: bool) -> str:
     mark = finding.mark.value
     if colour:
         mark = f"\033[{COLOURS[finding.mark]}m{mark}\033[0m"
-    text = f"{mark} {finding.text}"
-    if finding.remedy:
-        text += "\n" + textwrap.fill(
-            finding.remedy,
-            96,
-            initial_indent="    → ",
-            subsequent_indent="      ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return text
+    return f"{mark} {finding.text}"
+
+
+def _hint(remedy: str) -> str:
+    return textwrap.fill(
+        remedy,
+        96,
+        initial_indent="    → ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _count(number: int, noun: str) -> str:

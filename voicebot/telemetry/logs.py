@@ -3,7 +3,8 @@
 structlog and the standard library's ``logging`` end in the same renderer, so a line of asyncio or
 SQLAlchemy looks like ours. Every line has ``ts`` (ISO 8601, UTC), ``level`` and ``event``, and all
 that the task bound with ``structlog.contextvars`` (the call's ``call_id``). A line with a
-``call_id`` has the call's ``trace_id`` as well.
+``call_id`` has the call's ``trace_id`` as well. On a terminal a line is for people: the time of day
+there, and of the ids the first eight characters of the call's, which every command takes.
 
 A terminal that is paused or a pipe nobody reads blocks whoever writes to it. The event loop must
 not be that one, so lines go through a bounded queue to a thread; see :class:`LineWriter`.
@@ -20,6 +21,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, MutableMapping
+from datetime import datetime
 from typing import Any, TextIO
 
 import structlog
@@ -31,6 +33,9 @@ CAPACITY = 5_000
 """Lines held while standard error is stalled: some minutes of a busy service, about 2 MB."""
 FLUSH_SECONDS = 2.0
 """How long closing waits for a stalled standard error before what is left is given up."""
+
+SHOWN_OF_ID = 8
+"""Characters of a call's id on a terminal."""
 
 _Event = MutableMapping[str, Any]
 _Processor = Callable[[Any, str, _Event], Any]
@@ -167,12 +172,16 @@ def configure(
     """
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty()
-    render = _renderers(console=fmt == "console" or (fmt == "auto" and terminal), colors=terminal)
+    console = fmt == "console" or (fmt == "auto" and terminal)
+    render = _renderers(console=console, colors=terminal)
+    for_machines: list[_Processor] = [
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        add_trace_id,
+    ]
     shared: list[_Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-        add_trace_id,
+        *((for_people,) if console else for_machines),
         *([] if metrics is None else [_counting(metrics)]),
         *([] if transcripts else [drop_personal]),
     ]
@@ -199,6 +208,14 @@ def add_trace_id(_logger: Any, _method: str, event: _Event) -> _Event:
     call_id = event.get("call_id")
     if call_id is not None:
         event["trace_id"] = trace_id_of(str(call_id))
+    return event
+
+
+def for_people(_logger: Any, _method: str, event: _Event) -> _Event:
+    """Processor: what somebody who watches a terminal wants to know of time and call."""
+    event["ts"] = f"{datetime.now().astimezone():%H:%M:%S.%f}"[:-3]  # to the millisecond
+    if (call_id := event.get("call_id")) is not None:
+        event["call_id"] = str(call_id)[:SHOWN_OF_ID]
     return event
 
 

@@ -326,6 +326,27 @@ def test_the_exit_status_follows_the_faults(found: list[Mark], status: int, last
     assert out.getvalue().splitlines()[-1] == last
 
 
+def test_what_is_mended_in_the_same_way_is_told_how_once() -> None:
+    out = io.StringIO()
+    findings = [
+        *(Finding(Mark.FAULT, f"line {n} is wrong", "mend the script") for n in (1, 2)),
+        Finding(Mark.GOOD, "fine"),
+        Finding(Mark.FAULT, "line 3 is wrong", "mend the script"),
+        Finding(Mark.WARNING, "little memory", "buy more"),
+    ]
+    doctor.report(iter(findings), out)
+    assert out.getvalue().splitlines()[:-2] == [
+        "✗ line 1 is wrong",
+        "✗ line 2 is wrong",
+        "    → mend the script",
+        "✓ fine",
+        "✗ line 3 is wrong",
+        "    → mend the script",
+        "! little memory",
+        "    → buy more",
+    ]
+
+
 def test_quiet_says_nothing_when_nothing_is_wrong() -> None:
     out = io.StringIO()
     assert doctor.report(iter([Finding(Mark.GOOD, "fine")]), out, quiet=True) == 0

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -128,6 +129,17 @@ def test_pretty_only_for_people(fmt: str, terminal: bool, is_json: bool) -> None
     assert sink.getvalue().startswith("{") == is_json
     assert ("\033[" in sink.getvalue()) == (terminal and not is_json)
     assert "service ready" in sink.getvalue()
+
+
+def test_a_terminal_shows_the_time_of_day_and_no_more_of_an_id_than_is_needed() -> None:
+    sink, call_id = Sink(terminal=True), "38cb4678-7fb1-4f3d-968d-396c7cf30c07"
+    with logging_to(sink, fmt="console"), structlog.contextvars.bound_contextvars(call_id=call_id):
+        log.info("turn ended")
+        logging.getLogger("asyncio").warning("slow callback")
+    for line in re.sub(r"\033\[[0-9;]*m", "", sink.getvalue()).splitlines():
+        assert re.match(r"\d\d:\d\d:\d\d\.\d{3} \[", line)
+        assert "call_id=38cb4678 " in f"{line} "
+        assert "trace_id" not in line
 
 
 def test_messages_are_counted_by_level() -> None:
