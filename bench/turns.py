@@ -2,10 +2,15 @@
 
 The shipped scenarios with the embedded engine: recorded voices, real recognition, some answers
 from the prompt cache and some that are synthesised while the caller waits. Keys do not count.
+
+``python -m bench.turns`` compares, some ten minutes long: is it worth while to have the workers
+listen to how a caller stopped, when it is they who recognise (``LISTEN_FOR_TURN_END``)?
 """
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from itertools import cycle
 
 from bench.arithmetic import percentile
@@ -23,14 +28,15 @@ MOST_CALLS = 20
 _STAGES = ("endpointing", "llm", "tts", "playout")
 
 
-async def measure(say: Say) -> Measured:
-    """The part's figures. Raises ValueError if the callers were not answered often enough."""
+async def measure(say: Say, **settings: str) -> Measured:
+    """The part's figures, of a service with *settings*. Raises ValueError if the callers were not
+    answered often enough."""
     scenarios = [scenario.load(name) for name in SCENARIOS]
     texts = dict.fromkeys(text for one in scenarios for text in one.lines())
     lines = await prepare_lines(list(texts), Settings(), say)
     turns: list[Turn] = []
     calls = failed = 0
-    with MeasuredService() as service:
+    with MeasuredService(**settings) as service:
         for one in cycle(scenarios):
             result = await run_call(one, service.target, lines, seed=calls)
             calls += 1
@@ -59,6 +65,20 @@ async def measure(say: Say) -> Measured:
     )
 
 
+def main() -> None:
+    """Print both."""
+    for listens in ("never", "always"):
+        found = asyncio.run(measure(_say, LISTEN_FOR_TURN_END=listens))
+        p50, p95 = (found.values[f"local_turn_p{share}_ms"] for share in (50, 95))
+        print(
+            f"{listens:>6}: p50 {p50:.0f} ms, p95 {p95:.0f} ms; {found.notes['local_turn_p50_ms']}"
+        )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def _is_spoken(turn: Turn) -> bool:
     return not set(turn.said) <= scenario.DIGITS
 
@@ -77,3 +97,7 @@ def _where(service: Samples) -> str:
     recognition = 1000 * service.mean("voicebot_worker_job_seconds", kind="transcribe")
     stages = ", ".join(f"{stage} {mean:.0f}" for stage, mean in means.items())
     return f"means: {stages}; a recognition {recognition:.0f}, most of it while endpointing waits"
+
+
+if __name__ == "__main__":
+    main()

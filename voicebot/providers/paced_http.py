@@ -130,13 +130,18 @@ class PacedBackend(httpcore2.AsyncNetworkBackend):
 
 async def _connect(host: str, port: int, local_address: str | None) -> socket.socket:
     """A connected socket: anyio tries the other family when one does not answer, which uvloop's own
-    connections do not."""
+    connections do not.
+
+    The stream that it makes is closed, and a copy of its socket kept. So the stream must go without
+    a word: a goodbye (``shutdown``) would hold for the copy as well. anyio says one up to some
+    version before 4.16, hence the bound in pyproject.toml.
+    """
     stream = await anyio.connect_tcp(host, port, local_host=local_address)
     try:
         raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 -- not Django
         return socket.socket(fileno=os.dup(raw.fileno()))
     finally:
-        await stream.aclose()
+        await stream.aclose()  # aborts: nothing is sent
 
 
 class _Protocol(asyncio.BufferedProtocol):
