@@ -90,6 +90,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_the_call_goes_on(
 
     (replaced,) = service.logged("worker replaced")
     assert replaced["core"] == first["core"]
+    assert replaced["reason"].endswith("died (signal 9)"), "as the runbook has it"
     assert service.count("worker_restarts_total", reason="died") == 1
 
 

@@ -260,6 +260,10 @@ class WorkerPool:
                 finally:
                     self._batches -= batch
                 self._weigh(core, worker)
+        except WorkerDiedError as error:
+            if error.fault is not Fault.DIED:
+                raise
+            raise WorkerDiedError(f"{error} ({await worker.ending()})") from error
         finally:
             await worker.stop()
 

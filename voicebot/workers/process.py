@@ -152,6 +152,16 @@ class WorkerProcess:
             self._process.kill()
             raise WorkerDiedError(too_much(held, most), Fault.MEMORY)
 
+    async def ending(self) -> str:
+        """How a process ended that has closed its socket. It has a moment to be gone by itself."""
+        for _ in range(100):
+            if self._process.poll() is not None:
+                break
+            await asyncio.sleep(0.005)
+        await self.stop()
+        status = self._process.returncode
+        return f"signal {-status}" if status < 0 else f"exit status {status}"
+
     async def stop(self) -> None:
         """End the process now, whatever it does: jobs hold nothing that must be saved."""
         self._process.kill()

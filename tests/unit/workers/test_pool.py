@@ -178,6 +178,20 @@ def test_a_job_that_crashes_twice_is_given_up_and_the_next_one_runs() -> None:
     assert finished(metrics, "error") == 1
 
 
+@pytest.mark.parametrize(("how", "told"), [("crash", "(signal 9)"), ("leave", "(exit status 3)")])
+def test_how_a_worker_ended_is_told(how: str, told: str) -> None:
+    async def story() -> None:
+        async with pool_of(1) as pool:
+            with pytest.raises(WorkerError):
+                await pool.run(job(how))
+            assert await pool.run(job("echo"), "well") == "well"
+
+    with capture_logs() as logs:
+        uvloop.run(story())
+    reasons = {line["reason"] for line in logs if line["event"] == "worker replaced"}
+    assert reasons == {f"the worker process died {told}"}
+
+
 def test_a_job_that_hangs_is_killed_at_its_deadline() -> None:
     metrics = Metrics()
 
