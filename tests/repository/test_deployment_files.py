@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -89,30 +90,62 @@ def test_a_task_of_the_night_comes_behind_calls() -> None:
     assert task["network"] == "${TASK_NETWORK:-none}"
 
 
-@pytest.mark.parametrize("task", ["convert", "restore"])
-def test_what_a_host_runs_at_night_is_what_the_one_place_says(task: str, tmp_path: Path) -> None:
-    """The very script of a host, with a docker that tells what it is given."""
-    arguments = tmp_path / "arguments"
+def on_a_host(script: str, arguments: list[str], tmp_path: Path, **environment: str) -> list[str]:
+    """What *script* of the playbook gives Docker, last of all, run with *arguments* on a host whose
+    files and Docker are in *tmp_path*."""
+    given = tmp_path / "arguments"
     docker = tmp_path / "docker"
-    docker.write_text(f'#!/bin/sh\n[ "$1" = rm ] || printf "%s\\n" "$@" >{arguments}\n')
+    docker.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" >{given}.$1\n[ "$1" != container ] || echo "$RUNS"\n'
+    )
     docker.chmod(0o755)
     (tmp_path / "deploy.env").write_text(
-        "VOICEBOT_IMAGE=voicebot:1-full\nTASK_CPUSET=0,5\nTASK_MEMORY=2g\nTASK_METRICS=/srv/metrics\n"
+        "VOICEBOT_IMAGE=voicebot:1-full\nVOICEBOT_CPUSET=0-3\n"
+        "TASK_CPUSET=0,5\nTASK_MEMORY=2g\nTASK_METRICS=/srv/metrics\n"
     )
-    script = (ROOT / "ansible/roles/recordings/files/voicebot-task").read_text()
+    text = (ROOT / "ansible/roles" / script).read_text()
     for path, ours in {
         "/etc/voicebot/deploy.env": str(tmp_path / "deploy.env"),
         "/run/voicebot-task": str(tmp_path / "voicebot-task"),
         "exec systemd-cat -t voicebot-task": "exec cat",
     }.items():
-        assert path in script
-        script = script.replace(path, ours)
+        text = text.replace(path, ours)
+    assert str(tmp_path) in text
     done = subprocess.run(
-        ["/bin/bash", "-c", script, "voicebot-task", "5h", task, "--an-option"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "TASK_VOLUMES": "/mnt/the one\n/mnt/two"},
-        capture_output=True, text=True, check=False,
+        ["/bin/bash", "-c", text, Path(script).name, *arguments],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **environment},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    (last,) = [one for one in tmp_path.glob("arguments.*") if one.suffix in (".run", ".exec")]
+    return last.read_text().splitlines()
+
+
+def test_a_command_on_a_host_is_run_in_the_container_of_the_service(tmp_path: Path) -> None:
+    given = on_a_host("voicebot/files/voicebot", ["calls", "--json"], tmp_path, RUNS="true")
+    assert given == ["exec", "--interactive", "voicebot", "voicebot", "calls", "--json"]
+
+
+@pytest.mark.parametrize("runs", ["false", "Error: No such container: voicebot"])
+def test_and_in_one_of_its_own_where_the_service_does_not_run(runs: str, tmp_path: Path) -> None:
+    """With the same flags, under a name that neither the service nor another command has."""
+    given = on_a_host("voicebot/files/voicebot", ["doctor"], tmp_path, RUNS=runs)
+    flags = {**run_flags.load()["voicebot"], "cpuset": "0-3"}
+    name = given[3].removeprefix("--name=")
+    assert re.fullmatch(r"voicebot-command-\d+", name)
+    wanted = run_flags.run_arguments(name, flags, directory=run_flags.HOST_DIRECTORY)
+    assert given == [
+        "run", "--rm", "--pull=never", *wanted, "--interactive", "voicebot:1-full", "doctor",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["convert", "restore"])
+def test_what_a_host_runs_at_night_is_what_the_one_place_says(task: str, tmp_path: Path) -> None:
+    """The very script of a host, with a docker that tells what it is given."""
+    given = on_a_host(
+        "recordings/files/voicebot-task", ["5h", task, "--an-option"], tmp_path,
+        TASK_VOLUMES="/mnt/the one\n/mnt/two",
+    )  # fmt: skip
     flags = run_flags.load()["voicebot-task"]
     flags |= {"network": "none", "cpuset": "0,5", "memory": "2g"}
     wanted = run_flags.run_arguments(
@@ -121,7 +154,7 @@ def test_what_a_host_runs_at_night_is_what_the_one_place_says(task: str, tmp_pat
     )  # fmt: skip
     # Nobody watches over a restore: it is asked for.
     metrics = ["--metrics", f"/metrics/voicebot-{task}.prom"] if task != "restore" else []
-    assert arguments.read_text().splitlines() == [
+    assert given == [
         "run", "--rm", "--pull=never", *wanted,
         "--mount=type=bind,source=/mnt/the one,target=/mnt/the one",
         "--mount=type=bind,source=/mnt/two,target=/mnt/two",
@@ -175,6 +208,15 @@ def test_prometheus_asks_where_the_service_answers() -> None:
     }
     assert len(others) == 4
     assert not taken & others
+
+
+def test_grafana_is_the_same_one_everywhere() -> None:
+    """In the compose file, of the playbook, and of the page that brings it by hand."""
+    compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+    ours = compose["services"]["grafana"]["image"].removeprefix("${GRAFANA_IMAGE:-").rstrip("}")
+    defaults = yaml.safe_load((ROOT / "ansible/roles/grafana/defaults/main.yml").read_text())
+    page = (ROOT / "docs/how-to/deploy-without-a-network.md").read_text()
+    assert {ours, *re.findall(r"grafana/grafana-oss:[\d.]+\d", page)} == {defaults["grafana_image"]}
 
 
 def test_scripts_can_be_run() -> None:
