@@ -51,6 +51,7 @@ doctor: ## is this machine ready? what is wrong, and what to do
 	@$(BIN)/voicebot doctor $(ARGS)
 
 images: ## build the images of the voicebot and of Asterisk (needs Docker)
+	@scripts/setup images
 	@scripts/build-images $(ARGS)
 
 up: ## the whole appliance on this machine, in containers; says how to call it
@@ -65,6 +66,7 @@ prompts: ## render what the bot says into the prompt cache
 ##@ Put it on a host
 
 bundle: ## the images of this version, into var/bundle (Docker, or root to start one)
+	@scripts/setup images
 	@scripts/bundle
 
 deploy: ## a fresh host becomes the appliance, or is brought up to date

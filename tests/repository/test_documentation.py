@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from voicebot import config
+from voicebot import __version__, config
 from voicebot.cli import VERBS
 from voicebot.control.api import ControlApp, ServiceView
 from voicebot.telemetry import reference
@@ -21,7 +21,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglo
 OTHER_VARIABLES = {
     "VOICEBOT_ENV_FILE", "VOICEBOT_SECRETS_DIR", "PYTHON", "SCENARIO", "SPEECH", "ARGS",
     "NOTIFY_SOCKET", "VOICEBOT_SITE", "GRAFANA", "VARIANT", "KEEP", "REVISION", "BASE",
-    "ASTERISK_MIRROR", "BUILD_BASE", "ANSIBLE_VAULT_PASSWORD_FILE",
+    "ASTERISK_MIRROR", "ASTERISK_VERSION", "BUILD_BASE", "ANSIBLE_VAULT_PASSWORD_FILE",
 }  # fmt: skip
 OF_DEPLOY_ENV = {
     "VOICEBOT_IMAGE",
@@ -84,6 +84,12 @@ def test_every_target_and_command_that_is_named_exists(page: Path) -> None:
             assert match[1] in VERBS, text
         if match := re.match(r"(?:voicebot|scripts|systemd|prometheus|asterisk)/[\w./-]+", text):
             assert (ROOT / match[0]).exists(), text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_an_image_that_is_named_is_of_this_version(page: Path) -> None:
+    image = re.compile(r"\bvoicebot[a-z-]*[:-](\d+\.[\d.]*\d)")
+    assert {version for text in code(page) for version in image.findall(text)} <= {__version__}
 
 
 def test_every_page_is_listed_in_the_index() -> None:
