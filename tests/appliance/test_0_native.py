@@ -16,6 +16,7 @@ import pytest
 
 from tests.appliance.outside import wait_for
 from tests.support.fresh_host import HOME, REPOSITORY, FreshHost
+from tests.support.pages import block
 
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(1500)]
 
@@ -29,13 +30,6 @@ READY = f"python3 -c '{FETCH}' http://127.0.0.1:9080/readyz"
 LOG = "journalctl -t voicebot-task"
 FROZEN = 60.0
 """Seconds in which a frozen process must be noticed, ended and ready anew: ten, and a start."""
-
-
-def block(page: str, words: str) -> str:
-    """The block of *page* in which those words are, as somebody types it."""
-    blocks = re.findall(r"^```\n(.*?)^```", (REPOSITORY / page).read_text(), re.M | re.S)
-    (found,) = [one for one in blocks if words in one]
-    return "set -euo pipefail\n" + str(found)
 
 
 @pytest.fixture(scope="module")
