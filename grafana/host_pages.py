@@ -16,17 +16,9 @@ from grafana.panels import (
     stat,
     table,
 )
-from grafana.service_pages import quantile
+from grafana.service_pages import CORES, each_core, of_cores, quantile
 
-BUSY = '(1 - sum by (instance, cpu) (rate(node_cpu_seconds_total{@,mode=~"idle|iowait|steal"}[R])))'
-CORES = ((ORANGE, 4), (BLUE, 1), (GREEN, 1))
-"""How those of the event loop, of workers and of nobody are drawn."""
 WAITING = "sum by (instance, cpu) (rate(node_schedstat_waiting_seconds_total{@}[R]))"
-
-
-def of_cores(share: str, role: str) -> str:
-    """*share* by instance and cpu, for the cores of a role."""
-    return f'{share} * on (instance, cpu) group_left (role) voicebot_core_role{{@,role="{role}"}}'
 
 
 def host() -> Json:
@@ -66,15 +58,7 @@ def host() -> Json:
         ),
         row(
             8,
-            graph(
-                "CPU of each core",
-                "EVENT LOOP near 100 %: frames come late; workers may be full, others should idle.",
-                "percentunit",
-                (of_cores(BUSY, "loop"), "core {{cpu}}: EVENT LOOP"),
-                (of_cores(BUSY, "worker"), "core {{cpu}}: worker"),
-                (f"{BUSY} unless on (instance, cpu) voicebot_core_role{{@}}", "core {{cpu}}: free"),
-                limits=((0.8, RED),), top=1, lines=CORES,
-            ),
+            each_core(),
             graph(
                 "Waiting for a core",
                 "EVENT LOOP over 5 %: something else runs on its core.", "percentunit",

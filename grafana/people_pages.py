@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from grafana.host_pages import BUSY, of_cores
 from grafana.panels import (
     BLUE,
     GREEN,
@@ -18,7 +17,7 @@ from grafana.panels import (
     stat,
     table,
 )
-from grafana.service_pages import BUDGET, OUTCOMES, quantile
+from grafana.service_pages import BUDGET, BUSY, OUTCOMES, of_cores, quantile
 
 DAY = 86400
 CALLS = 'voicebot_calls_total{@,traffic!="probe"}'  # the test calls of the probe are no business

@@ -41,6 +41,9 @@ RESPONSE = (
 )  # fmt: skip
 LATE = OBJECTIVES["audio-continuity"].budget
 RESPONSES = "voicebot_turn_response_seconds"
+BUSY = '(1 - sum by (instance, cpu) (rate(node_cpu_seconds_total{@,mode=~"idle|iowait|steal"}[R])))'
+CORES = ((ORANGE, 4), (BLUE, 1), (GREEN, 1))
+"""How those of the event loop, of workers and of nobody are drawn."""
 
 
 def quantile(share: float, histogram: str, by: str = "le") -> str:
@@ -52,6 +55,36 @@ def quantile(share: float, histogram: str, by: str = "le") -> str:
 
 def quantiles(histogram: str) -> tuple[tuple[str, str], ...]:
     return tuple((quantile(share, histogram), f"p{share * 100:.0f}") for share in (0.5, 0.95, 0.99))
+
+
+def mean_wait(to: tuple[str, ...]) -> Json:
+    """What callers wait for, stage by stage."""
+    return graph(
+        "Mean wait, by stage",
+        "The widest band is the stage to look at; together they are the mean wait.", "s",
+        ("sum by (stage) (rate(voicebot_turn_stage_seconds_sum{@}[R]))"
+         " / ignoring (stage) group_left ()"
+         f" sum(rate({RESPONSES}_count{{@}}[R]))", "{{stage}}"),
+        stack=True, colors=STAGES, to=to,
+    )  # fmt: skip
+
+
+def of_cores(share: str, role: str) -> str:
+    """*share* by instance and cpu, for the cores of a role."""
+    return f'{share} * on (instance, cpu) group_left (role) voicebot_core_role{{@,role="{role}"}}'
+
+
+def each_core(to: tuple[str, ...] = ()) -> Json:
+    """How busy each core is, and whose it is."""
+    return graph(
+        "CPU of each core",
+        "EVENT LOOP near 100 %: frames come late; workers may be full, others should idle.",
+        "percentunit",
+        (of_cores(BUSY, "loop"), "core {{cpu}}: EVENT LOOP"),
+        (of_cores(BUSY, "worker"), "core {{cpu}}: worker"),
+        (f"{BUSY} unless on (instance, cpu) voicebot_core_role{{@}}", "core {{cpu}}: free"),
+        limits=((0.8, RED),), top=1, lines=CORES, to=to,
+    )  # fmt: skip
 
 
 def overview() -> Json:
@@ -76,7 +109,9 @@ def overview() -> Json:
             ),
             stat(
                 "Trunk", "Anything but registered: no call from the network arrives.", "none",
-                ("min(asterisk_pjsip_outbound_registration_status{@})", "trunk"),
+                # The worst of several: 2 is rejected, 0 not registered, and only 1 is good.
+                ("max(asterisk_pjsip_outbound_registration_status{@} == 2)"
+                 " or min(asterisk_pjsip_outbound_registration_status{@})", "trunk"),
                 says={"0": ("UNREGISTERED", RED), "1": ("registered", GREEN),
                       "2": ("REJECTED", RED)},
                 none="no trunk", to=("asterisk",),
@@ -122,6 +157,7 @@ def overview() -> Json:
                 colors={"p50": GREEN, "p95": ORANGE, "p99": RED}, exemplars=True, to=("latency",),
             ),
         ),
+        row(7, mean_wait(to=("latency",)), each_core(to=("host",))),
         row(
             8,
             graph(
@@ -183,14 +219,7 @@ def latency() -> Json:
         ),
         row(
             9,
-            graph(
-                "Mean wait, by stage",
-                "The widest band is the stage to look at; together they are the mean wait.", "s",
-                ("sum by (stage) (rate(voicebot_turn_stage_seconds_sum{@}[R]))"
-                 " / ignoring (stage) group_left ()"
-                 f" sum(rate({RESPONSES}_count{{@}}[R]))", "{{stage}}"),
-                stack=True, colors=STAGES, to=("providers",),
-            ),
+            mean_wait(to=("providers",)),
             heatmap(
                 "Every wait", "A second band or a drift upwards shows before the percentiles do.",
                 f"{RESPONSES}_bucket{{@}}", exemplars=True,
@@ -236,11 +265,11 @@ def latency() -> Json:
             ),
             graph(
                 "How pauses sounded, per minute",
-                "Late or failed: the workers have too much to do or die, and callers wait as long "
-                "as the words alone would have them.", "none",
+                "Late is usual: the words alone had decided. Red: workers fail, callers wait for "
+                "the words alone.", "none",
                 ("sum by (outcome) (rate(voicebot_turn_end_judgements_total{@}[R])) * 60",
                  "{{outcome}}"),
-                stack=True, colors={"finished": GREEN, "unfinished": GREY, "late": ORANGE,
+                stack=True, colors={"finished": GREEN, "unfinished": GREY, "late": BLUE,
                                     "failed": RED},
             ),
         ),
