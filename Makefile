@@ -22,7 +22,7 @@ PLAYBOOK = test -d $(INVENTORY) || { echo "there is no $(INVENTORY): copy ansibl
 or name yours: INVENTORY=…" >&2; exit 2; }; \
 	cd ansible && exec ../$(BIN)/ansible-playbook -i $(abspath $(INVENTORY))
 
-.PHONY: help setup demo serve call asterisk prompts doctor down up images test test-docker test-appliance test-drills drill test-fast lint format bench bench-containers kills docs dashboards lock clean bundle deploy verify rollback uninstall
+.PHONY: help setup demo serve call asterisk prompts doctor down up images test test-docker test-by-hand test-appliance test-drills drill test-fast lint format bench bench-containers kills docs dashboards lock clean bundle deploy verify rollback uninstall
 
 help: ## this list
 	@awk '/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
@@ -99,6 +99,11 @@ test: ## all tests, with real speech and a real Asterisk
 test-docker: ## the images in a Docker engine of their own: called, attacked, restarted (needs root)
 	@scripts/setup docker
 	@scripts/test-docker $(ARGS)
+
+test-by-hand: ## what the pages on setting up without Ansible say, typed on fresh hosts (needs root)
+	@scripts/setup appliance
+	@scripts/bundle
+	@$(BIN)/pytest tests/by_hand $(ARGS)
 
 test-appliance: ## a fresh host in a machine of its own, set up by Ansible (needs root)
 	@scripts/setup appliance

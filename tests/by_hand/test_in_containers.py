@@ -1,6 +1,6 @@
 """The containers set up by hand: what the page says, typed on a host with a live systemd.
 
-As in ``test_0_native.py`` the commands are those of the page. Two things are not as for a reader:
+The commands are those of the page, as in the tests beside. Two things are not as for a reader:
 the checkout is this one and not a clone, and the images are those of the bundle.
 """
 
