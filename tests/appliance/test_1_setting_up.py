@@ -38,6 +38,7 @@ pytestmark = [pytest.mark.appliance, pytest.mark.timeout(2400)]
 
 BUNDLE = REPOSITORY / "var" / "bundle"
 METRICS = "/var/lib/prometheus/node-exporter"
+RULES = "nft list table inet voicebot"
 
 
 # -- before anything is installed
@@ -56,6 +57,9 @@ def test_a_host_without_a_network_is_told_so(appliance: Appliance) -> None:
 def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) -> None:
     host = appliance.host
     host.ssh("systemd-run --unit squatter python3 -m http.server 9080")
+    # An Asterisk and a Prometheus of somebody else.
+    own = "/etc/prometheus/prometheus.yml"
+    host.ssh(f"useradd --system asterisk; mkdir -p /etc/prometheus; echo '# by hand' >{own}")
     try:
         run = appliance.play(
             "site",
@@ -69,10 +73,14 @@ def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) 
             host_least_disk_mb=900_000_000,
         )
     finally:
-        host.ssh("systemctl stop squatter")
+        host.ssh("systemctl stop squatter; userdel asterisk; rm -r /etc/prometheus")
     assert run.changed == 0
+    told = " ".join(run.output.split())
     for words in (
-        "port 9080 is taken on this host by another program",
+        "voicebot_control_port: port 9080 (TCP) is taken on this host by python3 (process",
+        "unit squatter.service); stop it, or choose another port",
+        "the user 'asterisk' has the id",
+        f"{own} on this host is somebody's own",
         "DEEPGRAM_API_KEY is missing or empty",
         "did you mean MAX_CONCURRENT_CALLS?",
         "voicebot_api_keys: is called voicebot_secrets now",
@@ -83,7 +91,7 @@ def test_a_port_in_use_and_other_faults_are_named_at_once(appliance: Appliance) 
         "host_least_memory_mb asks for",
         "host_least_disk_mb asks for",
     ):
-        assert words in run.output, words
+        assert words in told, words
 
 
 # -- the appliance
@@ -213,7 +221,24 @@ def test_a_trunk_that_wants_a_registration(appliance: Appliance) -> None:
     assert "the operator of the trunk `second` refuses its registration (401)" in told
     assert "The host runs what ran before" in told
     assert provider.PASSWORD in host.ssh("cat /etc/asterisk/voicebot.d/endpoints.conf")
+    flush_the_rules(host)
     appliance.play("site", "--tags", "host_firewall,asterisk")
+    host.ssh(RULES)
+
+
+def flush_the_rules(host: FreshHost) -> None:
+    """As Debian's /etc/nftables.conf does, after which they come back; by hand, after which the
+    self-check tells it, and the next run brings them back."""
+    for verb in ("start", "reload", "restart"):
+        host.ssh(f"systemctl {verb} nftables && {RULES}")
+    check = "import runpy; runpy.run_path('/usr/local/sbin/voicebot-verify')['firewall']()"
+    chain = "add chain ip other in { type filter hook input priority 0; policy drop; }"
+    host.ssh(f"nft 'add table ip other; {chain}; add rule ip other in accept'")
+    told = host.ssh(f'python3 -c "{check}"')
+    assert "the firewall's rules are in force" in told
+    assert "another firewall decides as well (nft list table ip other)" in told
+    host.ssh("nft flush ruleset")
+    assert "the firewall's rules are not in force" in host.ssh(f'python3 -c "{check}"')
 
 
 def test_a_stranger_gets_no_answer(host: FreshHost) -> None:

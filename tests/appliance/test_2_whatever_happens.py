@@ -27,6 +27,11 @@ IMAGE = f"voicebot:{__version__}-full"
 NEWER = f"voicebot:{__version__}.1-full"
 CALLS = 20
 NEWEST = f"voicebot:{__version__}.2-full"
+A_CLOCK = (
+    "Package: a-clock|Version: 1|Architecture: all|Maintainer: a|Description: a"
+    "|Provides: time-daemon|"
+)
+"""A package that keeps the clock right, as chrony does; systemd's own would take its place."""
 
 
 @pytest.mark.parametrize("container", ["voicebot", "asterisk"])
@@ -143,8 +148,18 @@ def test_a_reboot(host: FreshHost) -> None:
 
 def test_what_is_refused_leaves_a_working_appliance(appliance: Appliance) -> None:
     """Before anything is changed, whatever part of the playbook is run."""
-    run = appliance.play("site", ok=False, voicebot_api_keys={}, asterisk_trunks=[])
-    assert "voicebot_api_keys: is called voicebot_secrets now" in run.output
+    host = appliance.host
+    takes = 'import socket as s; a = s.socket(type=s.SOCK_DGRAM); a.bind(("", 5070)); a.recv(1)'
+    host.ssh(f"systemd-run --unit squatter python3 -c '{takes}'")
+    run = appliance.play(
+        "site", ok=False, voicebot_api_keys={}, asterisk_trunks=[], asterisk_sip_port=5070
+    )
+    host.ssh("systemctl stop squatter")
+    told = " ".join(run.output.split())
+    assert "voicebot_api_keys: is called voicebot_secrets now" in told
+    assert "asterisk_sip_port: port 5070 (UDP) is taken on this host by python3 (process" in told
+    taken = set(re.findall(r"(\w+): port \d+ \(\w+\) is taken on this host", told))
+    assert taken == {"asterisk_sip_port"}, "the others are the appliance's own"
     assert run.changed == 0
     run = appliance.play(
         "site", "--tags", "voicebot", ok=False,
@@ -186,6 +201,11 @@ def test_it_can_be_installed_again_and_a_run_that_is_cut_off_is_mended(
     """With what the appliance before has left: its journal and its recordings."""
     host = appliance.host
     count = "voicebot calls --json --limit 1000 | grep -c started_at"
+    host.ssh(
+        "apt-get -qq purge systemd-timesyncd; mkdir -p /tmp/clock/DEBIAN;"
+        f"echo -n '{A_CLOCK}' | tr '|' '\\n' >/tmp/clock/DEBIAN/control;"
+        "dpkg-deb -b /tmp/clock && dpkg -i /tmp/clock.deb"
+    )
     appliance.play_until("unit : Compare .*: asterisk.service")
     assert host.ssh("docker ps -q") == "", "cut off before anything was started"
     appliance.play_until("unit : Start voicebot.service", after=0.5)
@@ -193,6 +213,7 @@ def test_it_can_be_installed_again_and_a_run_that_is_cut_off_is_mended(
     assert "all is well" in run.output
     assert appliance.play("site").changed == 0
     assert int(host.ssh(count)) > CALLS
+    assert "ii" in host.ssh("dpkg-query --show --showformat '${db:Status-Abbrev}' a-clock")
     outside.answers(host)
 
 

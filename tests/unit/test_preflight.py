@@ -36,6 +36,7 @@ def test_a_site_as_it_should_be_is_let_pass(tmp_path: Path) -> None:
 
 def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
     telephone = {"name": "selfcheck", "number": "601", "password": "long enough; for all "}
+    (tmp_path / "script.yaml").write_text("prompts: {greeting: [\n")
     found = problems(
         tmp_path,
         {
@@ -43,16 +44,46 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
             "asterisk_trunks": [
                 {"name": "probe", "addresses": ["192.0.2.10"]},
                 {"name": "operator", "addresses": ["198.51.100.7"], "watch": True},
+                {
+                    "name": "third",
+                    "addresses": ["2001:db8::7"],
+                    "contact": "sip.operator.example",
+                    "registration": {
+                        "server": "sip:sip.operator.example",
+                        "username": "0912345678@operator.example",
+                        "password": "long enough; for all",
+                    },
+                },
+                {"name": "third-auth", "addresses": ["198.51.100.8"]},
             ],
             "asterisk_phones": [telephone, {**telephone, "name": "six", "password": "short"}],
             "asterisk_address": "198.51.100.9",
-            "asterisk_external_address": "198.51.100.9",
+            "asterisk_external_address": "198.51.100.9:5060",
+            "asterisk_metrics_port": 9093,
             "asterisk_rtp_ports": [20000, 20019],
             "asterisk_most_calls": 20,
+            "voicebot_image": "voicebot:$(date)",
             "asterisk_tls_check_at": "30 25 * * *",
             "alertmanager_smtp_smarthost": "mail.example.org",
             "alertmanager_page_mail": "the night shift",
             "alertmanager_page_webhook": "example.org/page",
+            "alertmanager_smtp_user": "voicebot\nsmtp_require_tls: false",
+            "prometheus_retention": "90 days",
+            "prometheus_retention_size": "10 GB",
+            "cpu_layout_housekeeping": [],
+            "grafana_enabled": True,
+            "grafana_admin_password": "long enough for it",
+            "grafana_address": "voicebot-1",
+            "host_sip_from": ["office.example.org"],
+            "host_sip_rate": 0,
+            "host_packages": ["cron", "nftables; reboot"],
+            "host_journal_days": -1,
+            "node_exporter_textfile_folder": "/srv/the metrics",
+            "recordings_retention_hours": 0,
+            "backup_hours": 0,
+            "verify_rolback": False,
+            "appliance_sip_prot": 5080,
+            "voicebot_script": str(tmp_path / "script.yaml"),
             "backup_target": "/mnt/50%/sav",
             "backup_at": "every night",
             "recordings_memory": "1 GB",
@@ -64,8 +95,10 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
                 "GROQ_API_KEY": "sk-not-to-be-seen\nnor this",
                 "DEEPGRAM_KEY": "sk-not-to-be-seen",
                 "OPENAI_API_KEY": "",
+                "BACKUP_ACCESS_KEY": 12345678,
             },
             "voicebot_settings": {
+                "LOG_LEVEL": "info\ndebug",
                 "MAX_CONCURRENT_CALLS": "many",
                 "SILENCE_WARNING_TIMEOUT": None,
                 "CONTROL_PORT": 9180,
@@ -83,12 +116,37 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
         "asterisk_phones (selfcheck): password: has spaces at its ends",
         "asterisk_phones (six): the password is empty or shorter than 12 characters",
         "asterisk_address: 198.51.100.9: test calls and the self-check call 127.0.0.1",
+        "asterisk_trunks (third): addresses: '2001:db8::7' is no address",
+        "asterisk_trunks (third): registration: server: 'sip:sip.operator.example' is no name",
+        "asterisk_trunks (third): registration: username: '0912345678@operator.example'",
+        "asterisk_trunks (third): contact: 'sip.operator.example' is no address of SIP",
+        "asterisk_trunks (third-auth): 'third-auth' is a name of the appliance's own",
+        "asterisk_external_address: '198.51.100.9:5060' is no address",
         "asterisk_local_networks: empty, but there is asterisk_external_address",
+        "alertmanager_port: 9093 is asterisk_metrics_port as well",
+        "alertmanager_smtp_user: has spaces at its ends, or more than one line",
+        "prometheus_retention: 90 days is no time as Prometheus writes it",
+        "prometheus_retention_size: 10 GB is no size as Prometheus writes it",
+        "cpu_layout_housekeeping: names no core",
+        "grafana_address: voicebot-1 is no address that the host has",
+        "host_sip_from: 'office.example.org' does not appear to be",
+        "host_sip_rate: 0 would let no call in",
+        "host_packages: 'nftables; reboot' is no name of a package",
+        "host_journal_days: -1 is below zero",
+        "node_exporter_textfile_folder: /srv/the metrics must be a folder without spaces",
+        "recordings_convert_hours, recordings_retention_hours: 0 would be no limit",
+        "backup_hours: 0 would be no limit",
+        "voicebot_image: voicebot:$(date) is no name of an image",
+        "verify_rolback: no role has such a variable; a typing error?",
+        "appliance_sip_prot: no role has such a variable; a typing error?",
+        "voicebot_secrets: BACKUP_ACCESS_KEY=(hidden): must be text; put it between quotes",
+        "voicebot_settings: LOG_LEVEL='info\\ndebug': must be one line of text",
+        f"voicebot_script: {tmp_path}/script.yaml: line 2",
         "asterisk_rtp_ports: 20000 to 20019 are 20 ports; 20 calls need 80",
         "asterisk_tls_check_at: 30 25 * * * is no time as cron writes it",
         "alertmanager_smtp_smarthost: mail.example.org must be NAME:PORT",
         "alertmanager_page_mail: the night shift is no address of mail",
-        "alertmanager_page_webhook: example.org/page is no address that begins with http",
+        "alertmanager_page_webhook: (hidden) is no address that begins with http",
         "backup_target: a folder may have letters, digits, spaces and",
         "backup_at: every night is no time as cron writes it",
         "recordings_memory: 1 GB is not as Docker writes it: 512m or 1g",
@@ -154,8 +212,7 @@ def test_ports_that_are_none_are_told() -> None:
     phone = {"name": "six", "number": "601", "password": "long enough for it"}
     site: dict[str, Any] = {
         "trunks": [], "phones": [phone], "technicians": [], "networks": [], "external": "",
-        "address": "0.0.0.0", "certificate": False, "uid": 10778, "calls": 20,
-        "sip_port": 0, "metrics_port": 0, "tls_port": 0,
+        "address": "0.0.0.0", "certificate": False, "calls": 20, "sip_port": 0,
     }  # fmt: skip
     for ports in ([], [20000], [20999, 20000], [20000, 20999, 21999]):
         done = subprocess.run(
@@ -207,25 +264,27 @@ def test_times_are_those_that_cron_takes_and_that_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("connection", "port", "words"),
+    ("connection", "firewall", "words"),
     [
-        ("198.51.100.5 40000 198.51.100.20 22", "22", ""),
-        ("198.51.100.5 40000 198.51.100.20 2222", "22", "host_ssh_port: Ansible came in by port"),
-        ("203.0.113.5 40000 198.51.100.20 22", "22", "host_ssh_from: Ansible comes from 203"),
-        ("198.51.100.5 40000 198.51.100.20 2222", "", ""),  # no firewall
+        ("198.51.100.5 40000 198.51.100.20 22", True, ""),
+        ("198.51.100.5 40000 198.51.100.20 2222", True, "host_ssh_port: Ansible came in by port"),
+        ("203.0.113.5 40000 198.51.100.20 22", True, "host_ssh_from: Ansible comes from 203"),
+        ("203.0.113.5 40000 198.51.100.20 2222", False, ""),
     ],
 )  # fmt: skip
 def test_a_firewall_that_would_shut_the_operator_out_is_told(
-    connection: str, port: str, words: str
+    connection: str, firewall: bool, words: str
 ) -> None:
     program = (REPOSITORY / "ansible/roles/host/files/preflight.py").read_text()
-    environment = {
-        "PATH": "/usr/bin:/bin", "LEAST_DISK_MB": "0",
-        "SSH_CONNECTION": connection, "SSH_PORT": port,
-        "SSH_FROM": "198.51.100.0/24", "NETWORKS": "198.51.100.0/24", "PACKAGES_BUNDLED": "yes",
+    site = {
+        "firewall": firewall, "ssh_port": 22, "sip_rate": 100, "sysctl": {}, "packages": [],
+        "networks": {"host_ssh_from": ["198.51.100.0/24"]}, "least_disk_mb": 0,
+        "packages_bundled": True,
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", program], input=json.dumps(site),
+        env={"PATH": "/usr/bin:/bin", "SSH_CONNECTION": connection},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert done.stdout.startswith(words), done.stdout
     assert bool(done.stdout) == bool(words)

@@ -1,4 +1,4 @@
-"""Say what is wrong with the lines of a site and with the host's ports, a line each. No secret.
+"""Say what is wrong with the lines of a site, a line each. No secret.
 
 Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04).
 """
@@ -6,17 +6,20 @@ Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04).
 import ipaddress
 import json
 import os
-import pwd
 import re
-import socket
-import subprocess
 
 site = json.loads(os.environ["LINES"])
 name = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+host = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+server = re.compile(host.pattern + r"(:[0-9]{1,5})?")
+# What may stand before the @ of an address of SIP as it is (RFC 3261, user), and in from_user.
+user = re.compile(r"[A-Za-z0-9._!~*'()&=+$;-]+")
+uri = re.compile(r"sips?:[^\s<>\"]+")
 # Sections of the files that are shipped, and the role's own.
 taken = {"line", "trunk", "phone", "phone-auth", "phone-aor", "probe", "selfcheck"}
 taken |= {"global", "system", "transport-udp", "transport-tls"}
 trunks = {trunk["name"]: trunk for trunk in site["trunks"]}
+taken |= {f"{trunk}-{part}" for trunk in trunks for part in ("auth", "registration")}
 phones = {phone["name"] for phone in site["phones"]}
 
 if not trunks and not phones:
@@ -33,17 +36,15 @@ for trunk in site["trunks"]:
         print(f"{where}: addresses: from which address do its calls come?")
     for address in trunk["addresses"]:
         try:
-            if ipaddress.ip_network(address).subnet_of(ipaddress.ip_network("192.0.2.0/24")):
+            if ipaddress.IPv4Network(address).subnet_of(ipaddress.IPv4Network("192.0.2.0/24")):
                 print(
                     f"{where}: addresses: {address} is the example's, and nobody's: put the "
                     "operator's there"
                 )
-        except TypeError:
-            pass  # of version 6
         except ValueError:
             print(
                 f"{where}: addresses: {address!r} is no address (192.0.2.10) or network "
-                "(192.0.2.0/28); the firewall cannot work with names"
+                "(192.0.2.0/28); the firewall cannot work with names, nor Asterisk here with IPv6"
             )
     registration = trunk.get("registration") or {}
     if registration and not registration.get("password"):
@@ -52,6 +53,22 @@ for trunk in site["trunks"]:
         print(
             f"{where}: registration: the password is shorter than 12 characters; Asterisk's image "
             "refuses that"
+        )
+    if registration and not server.fullmatch(registration["server"]):
+        print(
+            f"{where}: registration: server: {registration['server']!r} is no name or address with "
+            "a port or without (sip.operator.example, 198.51.100.7:5080); no sip: before it"
+        )
+    if registration and not user.fullmatch(registration["username"]):
+        print(
+            f"{where}: registration: username: {registration['username']!r} cannot stand in an "
+            "address of SIP. A name with an @ that the password belongs to is `login`; `username` "
+            "is the number"
+        )
+    if trunk.get("contact") and not uri.fullmatch(trunk["contact"]):
+        print(
+            f"{where}: contact: {trunk['contact']!r} is no address of SIP, such as "
+            "sip:sip.operator.example"
         )
     if trunk.get("tls") and not site["certificate"]:
         print(f"{where}: tls needs asterisk_tls_certificate and asterisk_tls_key")
@@ -83,24 +100,15 @@ for technician in site["technicians"]:
     elif number not in phones:
         print(f"asterisk_technicians: {technician}: neither NUMBER@TRUNK nor one of the telephones")
 
-for where, text in [
-    *(
-        (f"asterisk_trunks ({t['name']}): registration", t.get("registration"))
-        for t in site["trunks"]
-    ),
-    *((f"asterisk_phones ({p['name']})", p) for p in site["phones"]),
-]:
-    for key in ("username", "password"):
-        value = (text or {}).get(key, "")
-        if value != value.strip() or not value.isprintable():
-            print(
-                f"{where}: {key}: has spaces at its ends, or more than one line; is it all of it?"
-            )
-
-if site["address"] not in ("0.0.0.0", "::"):  # noqa: S104 -- what the operator wrote
+if site["address"] != "0.0.0.0":  # noqa: S104 -- what the operator wrote
     print(
         f"asterisk_address: {site['address']}: test calls and the self-check call 127.0.0.1: leave "
         "it at 0.0.0.0, as the firewall lets in only those whom you list"
+    )
+if site["external"] and not host.fullmatch(site["external"]):
+    print(
+        f"asterisk_external_address: {site['external']!r} is no address (198.51.100.7) or name, "
+        "without a port"
     )
 if site["external"] and not site["networks"]:
     print(
@@ -122,40 +130,3 @@ elif last - first + 1 < 4 * site["calls"]:
     )
 elif first <= site["sip_port"] <= last:
     print(f"asterisk_rtp_ports: asterisk_sip_port, {site['sip_port']}, is among {first} to {last}")
-
-for user in pwd.getpwall():
-    if user.pw_uid == site["uid"] and user.pw_name != "asterisk":
-        print(f"asterisk_uid: {site['uid']} is {user.pw_name!r} on this host already")
-
-
-def held(port: int, kind: socket.SocketKind) -> bool:
-    with socket.socket(socket.AF_INET, kind) as attempt:
-        if kind == socket.SOCK_STREAM:
-            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            attempt.bind(("0.0.0.0", port))  # noqa: S104 -- to see whether it is free
-        except OSError:
-            return True
-    return False
-
-
-state = subprocess.run(
-    ["systemctl", "show", "-p", "ActiveState", "--value", "asterisk.service"],
-    stdout=subprocess.PIPE,
-    text=True,
-    check=False,
-).stdout.strip()
-# Ours is not there, nor about to be (a unit that fails again and again is `activating`): whoever
-# has its ports is somebody else.
-if state in ("inactive", "failed", ""):
-    for variable, port, kind in (
-        ("asterisk_sip_port", site["sip_port"], socket.SOCK_DGRAM),
-        ("asterisk_metrics_port", site["metrics_port"], socket.SOCK_STREAM),
-        ("asterisk_tls_port", site["tls_port"], socket.SOCK_STREAM),
-    ):
-        if port and held(port, kind):
-            option = "-lnup" if kind == socket.SOCK_DGRAM else "-lntp"
-            print(
-                f"{variable}: port {port} is taken on this host by another program "
-                f"(ss {option} 'sport = :{port}'); stop it, or choose another port"
-            )

@@ -1,41 +1,55 @@
-"""Say what is wrong with the firewall's networks, the disk, and the way to packages.
+"""Say what is wrong with the firewall, the disk, and the way to packages, a line each.
 
-Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04).
+Reads from standard input what the site says. Runs on the host, with the Python that it comes with
+(3.10 on Ubuntu 22.04).
 """
 
 import ipaddress
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
+site = json.load(sys.stdin)
 networks = {}
-for text in os.environ["NETWORKS"].split():
-    try:
-        networks[text] = ipaddress.ip_network(text)
-    except ValueError as error:
-        print(f"host_ssh_from, host_sip_from, host_rtp_from or a trunk's addresses: {error}")
+for variable, texts in site["networks"].items():
+    for text in texts:
+        try:
+            networks[text] = ipaddress.ip_network(text)
+        except ValueError as error:
+            print(f"{variable}: {error}")
 
-operator = os.environ.get("SSH_CONNECTION", "").split()
-if operator:
-    address = ipaddress.ip_address(operator[0].partition("%")[0])
-    allowed = [networks.get(text) for text in os.environ["SSH_FROM"].split()]
-    if not any(net and address.version == net.version and address in net for net in allowed):
-        print(
-            f"host_ssh_from: Ansible comes from {address}, which is in none of its networks; "
-            "the firewall would lock you out"
-        )
-
-    if os.environ["SSH_PORT"] and operator[3:] and operator[3] != os.environ["SSH_PORT"]:
+if site["firewall"]:
+    operator = os.environ.get("SSH_CONNECTION", "").split()
+    if operator:
+        address = ipaddress.ip_address(operator[0].partition("%")[0])
+        allowed = [networks.get(text) for text in site["networks"]["host_ssh_from"]]
+        if not any(net and address.version == net.version and address in net for net in allowed):
+            print(
+                f"host_ssh_from: Ansible comes from {address}, which is in none of its networks; "
+                "the firewall would lock you out"
+            )
+    if operator[3:] and operator[3] != str(site["ssh_port"]):
         print(
             f"host_ssh_port: Ansible came in by port {operator[3]}, and host_ssh_port is "
-            f"{os.environ['SSH_PORT']}; the firewall would lock you out"
+            f"{site['ssh_port']}; the firewall would lock you out"
         )
+    if not site["sip_rate"]:
+        print("host_sip_rate: 0 would let no call in; a trunk with 20 calls sends a few a second")
+
+for name, value in site["sysctl"].items():
+    if not re.fullmatch(r"[a-z0-9_*.:/-]+", name) or not str(value).isprintable():
+        print(f"host_sysctl: {name}: {value}: must be a kernel parameter, its value on one line")
+for package in site["packages"]:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?", package):
+        print(f"host_packages: {package!r} is no name of a package")
 
 free = shutil.disk_usage("/var/lib").free // 2**20
-least = int(os.environ["LEAST_DISK_MB"])
+least = site["least_disk_mb"]
 # At the first installation: the images of a release come one after the other.
 if free < least and not Path("/etc/voicebot/deploy.env").exists():
     print(
@@ -69,7 +83,7 @@ def unreachable() -> str:
 
 
 # A host that has its packages, or is brought them, needs no network.
-has_packages = shutil.which("dockerd") or os.environ["PACKAGES_BUNDLED"]
+has_packages = shutil.which("dockerd") or site["packages_bundled"]
 if not has_packages and (server := unreachable()):
     print(
         f"this host cannot reach the server of its packages: {server}. Mend its network or its "

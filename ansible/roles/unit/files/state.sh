@@ -6,7 +6,8 @@
 # Works on times, so that a change of an earlier run that was cut off is seen as well.
 #
 # UNIT_CONTAINER: the container that it runs, which is stale too when it is not of UNIT_IMAGE, on
-# UNIT_CORES. UNIT_READY: a command that succeeds when it is ready for work.
+# UNIT_CORES. UNIT_IN_FORCE: a command that succeeds as long as nobody has undone what it did: stale, if not.
+# UNIT_READY: a command that succeeds when it is ready for work.
 set -eu
 unit=$1
 shift
@@ -44,6 +45,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 [ $# -eq 0 ] || shift
 if [ -n "${UNIT_CONTAINER:-}" ] && ! as_wanted; then state=stale; fi
+if [ -n "${UNIT_IN_FORCE:-}" ] && ! sh -c "$UNIT_IN_FORCE" >/dev/null 2>&1; then state=stale; fi
 if [ -n "$state" ]; then
     echo stale
     exit 0

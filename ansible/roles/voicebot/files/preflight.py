@@ -1,17 +1,87 @@
-"""Say which keys are missing, and what is wrong with the host's users and ports, a line each.
+"""Say what is wrong with settings, keys and script of a site; the voicebot itself knows them.
 
-Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04). It is given the names
-of the secrets that are set, not their values.
+Runs on the controller, with this checkout's package voicebot in PYTHONPATH. Reads from standard
+input the texts of all settings, the names of those that the site sets, and the secrets, of which it
+prints none.
 """
 
+import difflib
 import json
 import os
-import pwd
-import socket
-import subprocess
+import sys
+from pathlib import Path
 
-site = json.loads(os.environ["SITE"])
-secrets = set(site["secrets"])
+from voicebot import config, script_file
+from voicebot.dialogue.script import ScriptError
+
+site = json.load(sys.stdin)
+table = {found.metadata["env"]: found.metadata for found in config.described()}
+ours = {  # other roles go by these, too
+    "AUDIOSOCKET_PORT": "voicebot_audiosocket_port",
+    "BACKUP_TARGET": "backup_target",
+    "CONTROL_PORT": "voicebot_control_port",
+    "LOOP_CORE": "cpu_layout_loop",
+    "PROBE_SIP_ADDRESS": "asterisk_sip_port",
+    "SCRIPT_FILE": "voicebot_script",
+    "WORKER_CORES": "cpu_layout_workers",
+}
+
+seen = ("/var/lib/voicebot", "/etc/voicebot")  # by the container, of the host's folders
+
+wrong = set()
+for variable, names in (("voicebot_settings", site["own"]), ("voicebot_secrets", site["secrets"])):
+    for name in names:
+        if name not in table:
+            close = difflib.get_close_matches(name, table, 1)
+            hint = f"did you mean {close[0]}?" if close else "see docs/reference/settings.md"
+            print(f"{variable}: {name}: there is no such setting; {hint}")
+            wrong.add(name)
+for name in site["own"]:
+    if name in table and table[name]["secret"]:
+        print(
+            f"voicebot_settings: {name} is a secret: it belongs into voicebot_secrets, and its "
+            "value into the vault"
+        )
+        wrong.add(name)
+    elif name in ours:
+        print(f"voicebot_settings: {name} follows from {ours[name]}: set that in place of it")
+        wrong.add(name)
+    elif not (text := site["texts"].get(name, "")).isprintable():
+        print(f"voicebot_settings: {name}={text!r}: must be one line of text")
+        wrong.add(name)
+    elif (
+        name in table
+        and table[name]["unit"] == "path"
+        and text.startswith("/")
+        and not f"{text}/".startswith(tuple(f"{one}/" for one in seen))
+    ):
+        print(
+            f"voicebot_settings: {name}={text!r}: the container sees /var/lib/voicebot and no "
+            "other folder of the host: put it there, or mount its disk there"
+        )
+
+secrets = {name: str(value).strip() for name, value in site["secrets"].items()}
+for name, value in secrets.items():
+    try:
+        if not isinstance(site["secrets"][name], str):
+            raise ValueError("must be text; put it between quotes")
+        if not value.isprintable():
+            raise ValueError("must be one line of text")
+        if name in table:
+            table[name]["parse"](value)
+    except ValueError as error:
+        print(f"voicebot_secrets: {name}=(hidden): {error}")
+        wrong.add(name)
+
+given = {"VOICEBOT_ENV_FILE": os.devnull, "EMBEDDED_ENGINE": str(site["speech"] != "cloud").lower()}
+given |= {name: text for name, text in (site["texts"] | secrets).items() if name not in wrong}
+try:
+    config.load(given)
+except config.SettingsError as error:
+    for fault in error.faults:
+        # Which key is missing with voicebot_speech=cloud is said below.
+        if "=auto: there is nobody" not in fault:
+            print(f"voicebot_settings: {fault.replace(' (environment)', '')}")
 
 if site["speech"] == "cloud":
     if "DEEPGRAM_API_KEY" not in secrets:
@@ -19,32 +89,15 @@ if site["speech"] == "cloud":
             "voicebot_secrets: DEEPGRAM_API_KEY is missing or empty: with voicebot_speech=cloud "
             "nobody else listens"
         )
-    if not secrets & {"OPENAI_API_KEY", "DEEPGRAM_API_KEY"}:
+    if not secrets.keys() & {"OPENAI_API_KEY", "DEEPGRAM_API_KEY"}:
         print(
             "voicebot_secrets: OPENAI_API_KEY or DEEPGRAM_API_KEY: with voicebot_speech=cloud "
             "nobody else speaks"
         )
 
-for user in pwd.getpwall():
-    if user.pw_uid == site["uid"] and user.pw_name != "voicebot":
-        print(f"voicebot_uid: {site['uid']} is {user.pw_name!r} on this host already")
-
-state = subprocess.run(
-    ["systemctl", "show", "-p", "ActiveState", "--value", "voicebot.service"],
-    stdout=subprocess.PIPE,
-    text=True,
-    check=False,
-).stdout.strip()
-# Ours is not there, nor about to be (a unit that fails again and again is `activating`): whoever
-# has its ports is somebody else.
-if state in ("inactive", "failed", ""):
-    for variable, port in site["ports"].items():
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
-            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                attempt.bind(("0.0.0.0", port))  # noqa: S104 -- to see whether it is free
-            except OSError:
-                print(
-                    f"{variable}: port {port} is taken on this host by another program "
-                    f"(ss -lntp 'sport = :{port}'); stop it, or choose another port"
-                )
+if site["script"]:
+    try:
+        script_file.load(Path(site["script"]))
+    except ScriptError as error:
+        for fault in error.faults:
+            print(f"voicebot_script: {fault.removesuffix(' (SCRIPT_FILE)')}")
