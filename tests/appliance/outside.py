@@ -23,14 +23,6 @@ CONTROL_PORT = 19080
 """In the outside network: the host's control API, by SSH."""
 
 
-def wait_for(host: FreshHost, command: str, within: float, what: str, log: str) -> None:
-    """Until *command* succeeds on the host; *log* shows why it does not."""
-    deadline = time.monotonic() + within
-    while host.ssh(f"{command} >/dev/null 2>&1 && echo yes", check=False).strip() != "yes":
-        assert time.monotonic() < deadline, f"not within {within:g} s: {what}\n{host.ssh(log)}"
-        time.sleep(1)
-
-
 class RemoteAsterisk:
     """What a test wants to know of the Asterisk on the host."""
 

@@ -20,7 +20,6 @@ import pytest
 
 from tests.appliance import outside, provider
 from tests.appliance.conftest import Appliance
-from tests.appliance.outside import wait_for
 from tests.appliance.site import HELPED, TRANSFERRED, VARIABLES
 from tests.support.fresh_host import (
     HOST,
@@ -258,11 +257,11 @@ def test_cron_has_run_what_was_due(appliance: Appliance) -> None:
     host = appliance.host
     for task in ("convert", "retention", "backup"):
         good = f"grep -q 'success_timestamp_seconds{{task=.{task}' {METRICS}/voicebot-{task}.prom"
-        wait_for(host, good, 240, f"{task} has run", "journalctl -t voicebot-task -n 40")
+        host.wait_for(good, 240, f"{task} has run", "journalctl -t voicebot-task -n 40")
     assert int(host.ssh("find /var/lib/voicebot/var/recordings -name '*.mp3' | wc -l")) > 0
     assert host.ssh("ls '/srv/the backups'").strip()
     appliance.play("site", "--tags", "recordings,backup")
     made = host.ssh("ls '/srv/the backups'").split()
     log = "journalctl -t voicebot-task -n 20"
-    wait_for(host, "voicebot-backup", 240, "a backup by hand, after cron's", log)
+    host.wait_for("voicebot-backup", 240, "a backup by hand, after cron's", log)
     assert len(host.ssh("ls '/srv/the backups'").split()) > len(made)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import outside, provider
+from tests.appliance import provider
 from tests.appliance.conftest import Appliance
 from tests.appliance.site import VARIABLES
 from tests.support import servers
@@ -70,15 +70,15 @@ def test_a_trunk_by_tls_and_its_certificate_is_renewed(appliance: Appliance) -> 
             assert (shown(TRUNK), shown(STRANGER)) == (first.certificate, "")
             host.ssh(f"rm {METRICS}/voicebot-certificate.prom")
             asyncio.run(exchange.called())
-            seen = f"grep -q ^asterisk_tls_certificate_expiry {METRICS}/voicebot-certificate.prom"
-            outside.wait_for(
-                host, seen, 120, "cron has looked at it", "journalctl -t voicebot-certificate -n 9"
-            )
             runs = host.ssh("docker inspect -f '{{.State.StartedAt}}' asterisk")
             appliance.play("site", "--tags", "asterisk", **site(renewed))
             assert shown(TRUNK) == renewed.certificate
             assert host.ssh("docker inspect -f '{{.State.StartedAt}}' asterisk") == runs
             asyncio.run(exchange.called())
+            seen = f"grep -q ^asterisk_tls_certificate_expiry {METRICS}/voicebot-certificate.prom"
+            host.wait_for(
+                seen, 120, "cron has looked at it", "journalctl -t voicebot-certificate -n 9"
+            )
         expired = appliance.play("site", *tags, ok=False, **site(authority.sign(HOST, days=-1)))
         assert "asterisk_tls_certificate: certificate has expired; renew it" in expired.output
         assert expired.changed == 0

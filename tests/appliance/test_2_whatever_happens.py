@@ -211,7 +211,7 @@ def test_it_can_be_installed_again_and_a_run_that_is_cut_off_is_mended(
     appliance.play_until("unit : Start voicebot.service", after=0.5)
     run = appliance.play("site")
     assert "all is well" in run.output
-    assert appliance.play("site").changed == 0
+    assert appliance.play("site", "--skip-tags", "verify_check").changed == 0
     assert int(host.ssh(count)) > CALLS
     assert "ii" in host.ssh("dpkg-query --show --showformat '${db:Status-Abbrev}' a-clock")
     outside.answers(host)

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.appliance.outside import wait_for
 from tests.support.fresh_host import HOME, REPOSITORY, FreshHost
 from tests.support.pages import block
 from voicebot import __version__
@@ -131,5 +130,5 @@ def test_one_that_is_frozen_is_back_at_once_after_what_the_runbook_says(host: Fr
              "'import os, signal; os.kill(-1, signal.SIGSTOP)'", check=False)  # fmt: skip
     assert "ready" not in host.ssh(READY, check=False)
     host.ssh("docker kill voicebot")
-    wait_for(host, READY, 60, "ready again", LOG)
+    host.wait_for(READY, 60, "ready again", LOG)
     assert host.ssh("docker inspect --format '{{.Id}}' voicebot") != before

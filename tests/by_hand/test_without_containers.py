@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.appliance.outside import wait_for
 from tests.support.fresh_host import HOME, REPOSITORY, FreshHost
 from tests.support.pages import block
 
@@ -121,7 +120,7 @@ def test_a_process_that_is_frozen_is_ended_and_started_again(host: FreshHost) ->
     """The keep-alive comes from the event loop, so this is what a stuck one looks like."""
     before = main_process(host)["Pid"]
     host.ssh("systemctl kill --kill-whom=main --signal=STOP voicebot")
-    wait_for(host, READY, FROZEN, "ready again", "journalctl -u voicebot -n 20")
+    host.wait_for(READY, FROZEN, "ready again", "journalctl -u voicebot -n 20")
     assert main_process(host)["Pid"] != before
     assert "Watchdog timeout (limit 10s)!" in host.ssh("journalctl -u voicebot --no-pager")
     assert show(host, "voicebot", "NRestarts") == "1"
@@ -133,11 +132,11 @@ def test_a_stop_waits_for_the_call_that_runs(host: FreshHost) -> None:
         " /opt/voicebot/.venv/bin/voicebot call silent"
     )
     began = "journalctl -u voicebot -o cat | grep -q 'call started'"
-    wait_for(host, began, 60, "a call", "journalctl -u caller")
+    host.wait_for(began, 60, "a call", "journalctl -u caller")
     host.ssh("systemctl stop voicebot", timeout=200)
     drained = host.ssh("journalctl -u voicebot -o cat -g 'drain ended'")
     assert re.search(r"cut\W+0\b", drained), drained
-    wait_for(host, "systemctl show -P SubState caller | grep -qx exited", 60, "the caller is done",
+    host.wait_for("systemctl show -P SubState caller | grep -qx exited", 60, "the caller is done",
              "journalctl -u caller")  # fmt: skip
     assert show(host, "caller", "Result") == "success", host.ssh("journalctl -u caller")
     assert show(host, "voicebot", "Result") == "success"
@@ -170,8 +169,7 @@ def test_a_timer_whose_time_has_come_starts_its_task(host: FreshHost) -> None:
         "AccuracySec=1s",
     )
     host.ssh("systemctl restart voicebot-convert.timer")
-    wait_for(
-        host,
+    host.wait_for(
         f"test -e {METRICS}/voicebot-convert.prom",
         120,
         "convert has run",
@@ -188,7 +186,7 @@ def test_a_night_that_the_host_was_off_is_made_up_for(host: FreshHost) -> None:
     stamp = "/var/lib/systemd/timers/stamp-voicebot-retention.timer"
     host.ssh(f"systemctl stop voicebot-retention.timer; touch -d '2 days ago' {stamp};"
              " systemctl start voicebot-retention.timer")  # fmt: skip
-    wait_for(host, f"test -e {METRICS}/voicebot-retention.prom", 120, "retention has run", LOG)
+    host.wait_for(f"test -e {METRICS}/voicebot-retention.prom", 120, "retention has run", LOG)
     assert success(host, "retention")
 
 
@@ -223,13 +221,12 @@ def test_a_task_leaves_the_recordings_to_the_one_that_has_them_and_ends_at_its_l
         "TimeoutStartSec=20",
     )
     host.ssh("systemctl start --no-block voicebot-task@backup")
-    wait_for(host, f"{LOG} -o cat | grep -q 'waiting for'", 60, "backup waits", LOG)
+    host.wait_for(f"{LOG} -o cat | grep -q 'waiting for'", 60, "backup waits", LOG)
     pid = show(host, "voicebot-task@backup", "MainPID")
     assert host.ssh(f"ps -o ni= -p {pid}").strip() == "19"
     assert host.ssh(f"ionice -p {pid}").strip() == "idle"
     assert "/housekeeping.slice/" in host.ssh(f"cat /proc/{pid}/cgroup")
-    wait_for(
-        host,
+    host.wait_for(
         "systemctl is-failed -q voicebot-task@backup",
         120,
         "its limit",
@@ -245,11 +242,10 @@ def test_the_probe_is_placed_each_minute_and_its_failure_is_seen(host: FreshHost
     """There is no Asterisk here: what is seen is that it is started, may do its work and tells."""
     host.ssh(block(PROBE, "voicebot-probe.timer"))
     told = f"{METRICS}/voicebot-probe.prom"
-    wait_for(host, f"test -e {told}", 150, "a probe", "journalctl -u voicebot-probe")
+    host.wait_for(f"test -e {told}", 150, "a probe", "journalctl -u voicebot-probe")
     assert re.search(r"^voicebot_probe_success\S* 0", host.ssh(f"cat {told}"), re.M)
     assert "failed at connect" in host.ssh("journalctl -u voicebot-probe -o cat")
-    wait_for(
-        host,
+    host.wait_for(
         "systemctl is-failed -q voicebot-probe",
         60,
         "it has failed",

@@ -111,6 +111,13 @@ class FreshHost:
         """What *command* prints on the host. Raises HostError when it fails."""
         return run(*self.in_outside(*self.ssh_command(), command), check=check, timeout=timeout)
 
+    def wait_for(self, command: str, within: float, what: str, log: str) -> None:
+        """Until *command* succeeds on the host; *log* shows why it does not."""
+        deadline = time.monotonic() + within
+        while self.ssh(f"{command} >/dev/null 2>&1 && echo yes", check=False).strip() != "yes":
+            assert time.monotonic() < deadline, f"not within {within:g} s: {what}\n{self.ssh(log)}"
+            time.sleep(1)
+
     def ssh_command(self, *options: str) -> list[str]:
         """How the operator reaches the host."""
         return [
