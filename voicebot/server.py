@@ -48,6 +48,8 @@ class _Past:
 
     ended: Ended
     feed: CallFeed
+    at: float
+    """Of the loop's clock; also tells the ends of one call apart."""
 
 
 class CallServer:
@@ -198,9 +200,11 @@ class CallServer:
     def _on_ended(self, session: CallSession, ended: Ended) -> None:
         # Remembered before it is forgotten: Asterisk asks at this very moment, in another thread,
         # and a call in neither would be sent to a person.
-        past = self._past[session.call_id] = _Past(ended, session.feed)
+        at = self._loop.time()
+        self._past[session.call_id] = _Past(ended, session.feed, at)
         del self._calls[session.call_id]
-        self._loop.call_later(self._resume_window, self._forget, session.call_id, past)
+        # It is told when that was, not what: MOST_REMEMBERED could not free what a timer holds.
+        self._loop.call_later(self._resume_window, self._forget, session.call_id, at)
         self._show_calls()
         while len(self._past) > MOST_REMEMBERED:
             self._past.popitem(last=False)
@@ -210,9 +214,10 @@ class CallServer:
         if not self._calls:
             self._empty.set()
 
-    def _forget(self, call_id: uuid.UUID, past: _Past) -> None:
-        """Unless the call has come back since: then that is not what is known of it any more."""
-        if self._past.get(call_id) is past:
+    def _forget(self, call_id: uuid.UUID, at: float) -> None:
+        """Unless the call has come back since, and ended again later."""
+        past = self._past.get(call_id)
+        if past is not None and past.at == at:
             del self._past[call_id]
 
     # -- ServiceView: called from other threads

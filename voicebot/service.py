@@ -293,8 +293,7 @@ def revision() -> str:
         return built_from
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
+            [Path(__file__).parents[1] / "scripts" / "revision"],
             capture_output=True,
             text=True,
             timeout=2,

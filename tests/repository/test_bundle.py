@@ -6,7 +6,6 @@ The script itself, in a repository of its own; Docker and the build only note wh
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -34,10 +33,10 @@ def checkout(tmp_path: Path) -> Path:
     (scripts / "build-images").write_text(
         BUILD.format(asked=tmp_path / "asked", built=tmp_path / "built")
     )
-    shutil.copy(ROOT / "scripts" / "revision", scripts)
-    text = (ROOT / "scripts" / "bundle").read_text()
-    assert "/usr/bin/docker" in text
-    (scripts / "bundle").write_text(text.replace("/usr/bin/docker", str(tmp_path / "docker")))
+    for script in ("bundle", "revision"):
+        text = (ROOT / "scripts" / script).read_text()
+        assert "/usr/bin/docker" in text
+        (scripts / script).write_text(text.replace("/usr/bin/docker", str(tmp_path / "docker")))
     for file in (tmp_path / "docker", *scripts.iterdir()):
         file.chmod(0o755)
     (scripts.parent / "voicebot").mkdir()

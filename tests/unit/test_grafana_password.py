@@ -10,13 +10,14 @@ import base64
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.support.serving import serving
 
 REPOSITORY = Path(__file__).parents[2]
 TASKS = REPOSITORY / "ansible/roles/grafana/tasks/password.yml"
@@ -43,12 +44,8 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def grafana() -> Iterator[Grafana]:
-    with Grafana(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving(Grafana(("127.0.0.1", 0), Answer)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.timeout(300)

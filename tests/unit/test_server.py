@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import uuid
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -309,6 +311,29 @@ def test_an_ended_call_is_forgotten_once_it_cannot_come_back() -> None:
         assert house.server.subscribe(another) is not None, "the second time ended later"
         await asyncio.sleep(60.0)
         assert house.server.subscribe(another) is None
+        await house.server.close()
+
+    virtual_time.run(main())
+
+
+def test_of_many_ended_calls_no_more_is_kept_than_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long they would be remembered: a flood of short calls must not fill the memory."""
+    monkeypatch.setattr("voicebot.server.MOST_REMEMBERED", 1)
+
+    async def main() -> None:
+        house = House(asyncio.get_running_loop())
+        kept = []
+        for _ in range(2):
+            session = house.call()
+            assert session is not None
+            kept.append(weakref.ref(session.feed))
+            session.connection_lost(None)
+            await session.released()
+        del session
+        gc.collect()
+        assert [feed() is not None for feed in kept] == [False, True]
         await house.server.close()
 
     virtual_time.run(main())

@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,8 @@ from typing import Any, Final
 from voicebot.workers.channel import Raised, Returned, Unpacker, pack
 from voicebot.workers.jobs import Call
 
+LEAVING: Final = 0.5
+"""Seconds between a worker's socket and its process, when it ends by itself."""
 MEMORY_POLL: Final = 0.25
 """Seconds between two looks at what a busy worker holds."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -153,11 +156,10 @@ class WorkerProcess:
             raise WorkerDiedError(too_much(held, most), Fault.MEMORY)
 
     async def ending(self) -> str:
-        """How a process ended that has closed its socket. It has a moment to be gone by itself."""
-        for _ in range(100):
-            if self._process.poll() is not None:
-                break
-            await asyncio.sleep(0.005)
+        """How a process ended that has closed its socket. It has LEAVING to be gone by itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING):
+                await self._gone()
         await self.stop()
         status = self._process.returncode
         return f"signal {-status}" if status < 0 else f"exit status {status}"
@@ -168,11 +170,14 @@ class WorkerProcess:
         self._transport.abort()
         try:
             await asyncio.wait((self.closed,))
-            # SIGKILL takes a moment; a blocking wait would hold up every call's next frame.
-            while self._process.poll() is None:  # noqa: ASYNC110 -- a process sets no event
-                await asyncio.sleep(0.005)
+            await self._gone()  # SIGKILL takes a moment
         finally:
             self._process.wait()  # already over, unless this was cancelled: then nobody is held up
+
+    async def _gone(self) -> None:
+        """A blocking wait would hold up every call's next frame."""
+        while self._process.poll() is None:  # noqa: ASYNC110 -- a process sets no event
+            await asyncio.sleep(0.005)
 
 
 def too_much(held: int, most: int) -> str:
