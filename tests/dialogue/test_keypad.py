@@ -7,11 +7,13 @@ from tests.support.playbook import (
     answered,
     caller,
     checks_technician,
+    heard,
     moves,
     presses,
     says,
     seconds,
     stops,
+    technician,
 )
 
 
@@ -71,3 +73,13 @@ def test_a_key_that_means_nothing_explains_the_keys(until) -> None:
     play << says("Est-ce que ça marche")
     play >> presses("7")
     play << says("tapez 1 pour oui")
+
+
+def test_a_technician_who_is_looked_for_ends_the_pause_after_a_solution(until) -> None:
+    play = until("solution")
+    play >> heard() >> seconds(1.5) >> presses("0")
+    play << moves("transfer") << checks_technician()
+    play >> seconds(60)
+    play << says("Un instant")  # and not whether it works
+    play >> technician(available=False)
+    play << says("rappelle")

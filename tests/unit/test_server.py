@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import uuid
 import weakref
@@ -18,6 +19,7 @@ from tests.support.call_stage import (
     ScriptedStt,
     ScriptedTts,
 )
+from tests.support.waiting import until
 from voicebot import script_file
 from voicebot.call.detector import Detector
 from voicebot.call.services import Services
@@ -347,6 +349,22 @@ def test_a_connection_that_is_just_being_made_does_not_hinder_the_end() -> None:
         await house.server.bind("127.0.0.1", 0)
         house.server._connect()
         await house.server.close()
+
+    asyncio.run(main())
+
+
+def test_who_is_connected_and_says_nothing_is_let_go_at_the_end() -> None:
+    async def main() -> None:
+        house = House(asyncio.get_running_loop())
+        port = await house.server.bind("127.0.0.1", 0)
+        await house.server.listen(house.server._services)  # type: ignore[arg-type]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: bool(house.server._connections), 5, "a connection")
+        await house.server.close()
+        async with asyncio.timeout(1):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        writer.close()
 
     asyncio.run(main())
 

@@ -258,7 +258,7 @@ class _File:
         directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         day.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
         for path in _names(day, f"{at:%H%M%S}-{call_id}"):
-            part = path.with_name(path.name + ".part")
+            part = _growing(path)
             if path.exists():
                 continue
             try:
@@ -314,12 +314,17 @@ class _File:
             view = view[written:]
 
 
+def _growing(path: Path) -> Path:
+    """What the file *path* is called until it is finished."""
+    return path.with_name(f"{path.name}.part")
+
+
 def _remove_kept(recording: Recording) -> None:
     """What a recording that failed had held: also that is not to be kept."""
     path, recording.path = recording.path, None
     if path is not None:
         path.unlink(missing_ok=True)
-        path.with_name(path.name + ".part").unlink(missing_ok=True)
+        _growing(path).unlink(missing_ok=True)
 
 
 def interleave(caller: list[bytes], bot: list[bytes]) -> bytes:

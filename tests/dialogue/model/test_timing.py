@@ -193,6 +193,16 @@ class TestLate:
             play << says("Deux minutes.") << says("internet ou le mobile")
             play >> seconds(5)
 
+    def test_what_it_writes_once_the_last_words_are_said_is_not_said(self, play: Playbook) -> None:
+        with play:
+            identify(play)
+            play.now = 100.0 + 599
+            play >> caller("Combien de temps ça prend ?")
+            play << asks_model()
+            play >> seconds(60)
+            play << moves("goodbye") << says("durée maximale") << drops_model()
+            play >> writes(QUESTION, "Deux minutes.")
+
     def test_a_slow_voice_is_bridged_too(self, play: Playbook) -> None:
         with play:
             play >> late_voice() >> caller("Pierre Dupont, 06 12 34 56 78")

@@ -233,9 +233,11 @@ def test_a_disk_that_fails_costs_the_rest_of_its_recording_and_no_other(
     assert lengths == [12 * FRAME_SAMPLES, 50 * FRAME_SAMPLES], "three batches, and all"
 
 
+@pytest.mark.parametrize("finished", [True, False])
 def test_who_refuses_after_the_disk_has_failed_leaves_no_file_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
 ) -> None:
+    """Whether or not what there was of the recording could be given its name."""
     metrics = Metrics()
     real_write = os.write
 
@@ -244,13 +246,18 @@ def test_who_refuses_after_the_disk_has_failed_leaves_no_file_either(
             raise OSError(errno.EIO, "Input/output error")
         return real_write(fd, data)
 
+    def fsync(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
     monkeypatch.setattr("voicebot.call.recorder.os.write", write)
+    if not finished:
+        monkeypatch.setattr("voicebot.call.recorder.os.fsync", fsync)
     with recording_to(tmp_path, metrics) as recorder:
         call = recorder.open(CALL)
         for _ in range(50):
             call.write(CALLER, BOT)
         eventually(lambda: bool(value(metrics, "voicebot_recording_failures_total")))
-        eventually(lambda: bool(list(tmp_path.rglob("*.wav"))))
+        eventually(lambda: bool(list(tmp_path.rglob("*.wav" if finished else "*.wav.part"))))
         call.discard()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

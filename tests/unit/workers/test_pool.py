@@ -178,7 +178,10 @@ def test_a_job_that_crashes_twice_is_given_up_and_the_next_one_runs() -> None:
     assert finished(metrics, "error") == 1
 
 
-@pytest.mark.parametrize(("how", "told"), [("crash", "(signal 9)"), ("leave", "(exit status 3)")])
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("crash", "(signal 9)"), ("leave", "(exit status 3)"), ("fall_silent", "(signal 9)")],
+)
 def test_how_a_worker_ended_is_told(how: str, told: str) -> None:
     async def story() -> None:
         async with pool_of(1) as pool:
