@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Awaitable, Callable
 
 from bench.wire import WireTap
 from tests.support.certificates import Authority
@@ -24,6 +25,9 @@ RTP = range(20_000, 21_000)
 """Ports of both Asterisks (voicebot.d/rtp.conf); telephones have others."""
 SAMPLE = 80
 """Bytes of a packet that are looked for in what was said."""
+ATTEMPTS = 5
+Say = Callable[[bytes], Awaitable[None]]
+Hears = Callable[[bytes, float], Awaitable[None]]
 
 
 class Listener(WireTap):
@@ -46,6 +50,17 @@ class Listener(WireTap):
         return sum(any(p[:SAMPLE] in w for w in words) for p in self.payloads)
 
 
+async def said_until_heard(say: Say, pcm: bytes, hears: Hears) -> None:
+    """What is said while the two Asterisks still join their legs, or learn from where the other's
+    audio comes (strictrtp), is lost; and what is encrypted is the question here, not when.
+    """
+    for _ in range(ATTEMPTS):
+        await say(silence(0.3) + pcm)
+        with contextlib.suppress(TimeoutError):
+            return await hears(pcm, 2)
+    return await hears(pcm, 0)  # says what is missing
+
+
 async def talk(appliance: Appliance, exchange: Exchange, listener: Listener) -> int:
     """Each says something that the other hears to the bit; how much of it the listener has."""
     question, answer = speech(1), speech(2)
@@ -53,9 +68,10 @@ async def talk(appliance: Appliance, exchange: Exchange, listener: Listener) -> 
         appliance.serve(bot)
         caller = await customer.dial("777", within=15)
         call = await bot.next_call()
-        caller.media.play(silence(0.3) + answer)
-        await call.say(silence(0.3) + question)
-        await asyncio.gather(caller.media.hears(question), call.hears(answer))
+        await asyncio.gather(
+            said_until_heard(call.say, question, caller.media.hears),
+            said_until_heard(caller.media.say, answer, call.hears),
+        )
         await call.end()
     return listener.understood(question, answer)
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.waiting import until
+from tests.support.waiting import count_pieces, until
 from voicebot.audio import alaw
 from voicebot.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, FRAME_SECONDS
 from voicebot.simulator.leg import Handset
@@ -95,6 +95,11 @@ class RtpStream(asyncio.DatagramProtocol):
         """Say *pcm* after what is queued already."""
         self._speech += pcm
         self._drained.clear()
+
+    async def say(self, pcm: bytes) -> None:
+        """Until *pcm* has been sent, in real time."""
+        self.play(pcm)
+        await self.spoken()
 
     def press(self, digits: str) -> None:
         """Press the keys of *digits*, one after the other; silent meanwhile."""
@@ -200,7 +205,12 @@ class RtpStream(asyncio.DatagramProtocol):
         Raises TimeoutError.
         """
         wanted = alaw.encode(pcm)
-        await until(lambda: wanted in self._codes(), within, "the telephone hears that speech")
+        await until(
+            lambda: wanted in self._codes(),
+            within,
+            "the telephone hears that speech",
+            lambda: f"({count_pieces(wanted, self._codes(), FRAME_SAMPLES)})",
+        )
 
     def rate(self, since: float, until: float) -> float:
         """Packets a second that arrived between the two times; 50 is a whole stream."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from tests.support.waiting import until
+from tests.support.waiting import count_pieces, until
 from voicebot.audio.pcm import BYTES_PER_SECOND, FRAME_BYTES, FRAME_SECONDS
 
 HANGUP, UUID, DIGIT, AUDIO = 0x00, 0x01, 0x03, 0x10
@@ -49,7 +49,16 @@ class BotCall:
 
     async def hears(self, pcm: bytes, within: float = 10.0) -> None:
         """Until *pcm* has come from the caller, bit for bit. Raises TimeoutError."""
-        await until(lambda: pcm in b"".join(self.frames), within, "the bot hears that speech")
+
+        def came() -> bytes:
+            return b"".join(self.frames)
+
+        await until(
+            lambda: pcm in came(),
+            within,
+            "the bot hears that speech",
+            lambda: f"({count_pieces(pcm, came(), FRAME_BYTES)}, of {len(self.frames)} frames)",
+        )
 
     async def dialled(self, digits: str, within: float = 10.0) -> None:
         """Until *digits* have come. Raises TimeoutError."""
