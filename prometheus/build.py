@@ -144,7 +144,8 @@ def burn_alert(objective: Objective, pair: Burn) -> Rule:
         "annotations": notes(
             objective.summary,
             f"{{{{ $value | humanizePercentage }}}} were bad over {pair.long}; "
-            f"{objective.budget:.1%} may be, over 30 days. Good is: {objective.promise}.",
+            f"the objective allows {objective.budget:.1%} over 30 days. "
+            f"Good means: {objective.promise}.",
             objective.alert,
             objective.dashboard,
         ),
@@ -224,7 +225,11 @@ def alertmanager(**site: str) -> str:
 def index(table: Table) -> str:
     """The table of all alerts for ``docs/runbooks/README.md``."""
     budgets = [
-        (", ".join(o.severities), o.alert, f"{o.summary} Promised, {o.objective:.1%}: {o.promise}.")
+        (
+            ", ".join(o.severities),
+            o.alert,
+            f"{o.summary} Objective, {o.objective:.1%}: {o.promise}.",
+        )
         for o in table.objectives.values()
     ]
     others = [(cause.severity, cause.name, cause.summary) for cause in table.causes]
@@ -238,7 +243,9 @@ def index(table: Table) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m prometheus.build", description=__doc__)
     parser.add_argument("name", nargs="?", choices=(*FILES, "alertmanager", "index"))
-    parser.add_argument("--scale", type=float, default=1, help="make durations so much shorter")
+    parser.add_argument(
+        "--scale", type=float, default=1, help="divide all durations by this factor"
+    )
     chosen = parser.parse_args()
     if chosen.name is None:
         print("\n".join(FILES))
