@@ -30,7 +30,7 @@ from voicebot.archive import ArchiveError, mp3
 from voicebot.archive.restore import check
 from voicebot.archive.rsync import RsyncPlace
 from voicebot.audio.pcm import FRAME_SAMPLES
-from voicebot.call.recorder import recover
+from voicebot.call.recording_file import recover
 from voicebot.telemetry import logs
 
 CALLS = 4

@@ -21,11 +21,11 @@ from typing import Any
 import structlog
 
 from voicebot.call.services import Services
-from voicebot.call.session import CallSession, Ended
+from voicebot.call.session import CallMemory, CallSession
 from voicebot.call.traffic import LIVE, PROBE, traffic_of
 from voicebot.call.transport import AudioSocketConnection
 from voicebot.control.server import port_holder
-from voicebot.dialogue.commands import Next
+from voicebot.dialogue.commands import NextStep
 from voicebot.telemetry.feed import CallFeed, Subscription
 from voicebot.telemetry.metrics import Metrics
 
@@ -43,10 +43,10 @@ class ListenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
+class _PastCall:
     """A call that has ended. It holds what was said, so it is kept no longer than it is of use."""
 
-    ended: Ended
+    memory: CallMemory
     feed: CallFeed
     at: float
     """Of the loop's clock; also tells the ends of one call apart."""
@@ -71,7 +71,7 @@ class CallServer:
         self._resume_window = resume_window
         self._on_drain = on_drain
         self._calls: dict[uuid.UUID, CallSession] = {}
-        self._past: OrderedDict[uuid.UUID, _Past] = OrderedDict()
+        self._past: OrderedDict[uuid.UUID, _PastCall] = OrderedDict()
         self._connections: set[AudioSocketConnection] = set()
         self._releasing: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -122,7 +122,7 @@ class CallServer:
         """Hand every caller that is left to a person, and stop listening. Idempotent."""
         self.drain()
         for session in list(self._calls.values()):
-            session.end(Next.TRANSFER, "failed")
+            session.end(NextStep.TRANSFER, "failed")
         if not await self.wait_until_empty(3.0):
             for connection in list(self._connections):
                 connection.abort()
@@ -192,16 +192,16 @@ class CallServer:
         starts = [session.started_at.timestamp() for session in self._calls.values()]
         self._metrics.oldest_call.set(min(starts, default=0.0))
 
-    def _came_back(self, call_id: uuid.UUID) -> Ended | None:
+    def _came_back(self, call_id: uuid.UUID) -> CallMemory | None:
         """What is known of a call that left for a technician a moment ago."""
         past = self._past.pop(call_id, None)
-        return past.ended if past is not None and past.ended.outcome == "transferred" else None
+        return past.memory if past is not None and past.memory.outcome == "transferred" else None
 
-    def _on_ended(self, session: CallSession, ended: Ended) -> None:
+    def _on_ended(self, session: CallSession, memory: CallMemory) -> None:
         # Remembered before it is forgotten: Asterisk asks at this very moment, in another thread,
         # and a call in neither would be sent to a person.
         at = self._loop.time()
-        self._past[session.call_id] = _Past(ended, session.feed, at)
+        self._past[session.call_id] = _PastCall(memory, session.feed, at)
         del self._calls[session.call_id]
         # It is told when that was, not what: MOST_REMEMBERED could not free what a timer holds.
         self._loop.call_later(self._resume_window, self._forget, session.call_id, at)
@@ -248,11 +248,11 @@ class CallServer:
     def next_step(self, call_id: uuid.UUID) -> str:
         """A call we do not know, or refused, goes to a person."""
         session = self._calls.get(call_id)
-        if session is not None and session.ending is not None:
+        if session is not None and session.end_command is not None:
             # Asterisk asks as soon as it has the end message, before we have seen it close.
-            return session.ending.next.value
+            return session.end_command.next_step.value
         past = self._past.get(call_id)
-        return past.ended.next.value if past is not None else Next.TRANSFER.value
+        return past.memory.next_step.value if past is not None else NextStep.TRANSFER.value
 
     def subscribe(self, call_id: uuid.UUID) -> Subscription | None:
         session = self._calls.get(call_id)

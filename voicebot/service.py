@@ -25,8 +25,9 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from voicebot import __version__, script_file, systemd
-from voicebot.call import recorder as recordings
+from voicebot.call import recording_file
 from voicebot.call.detector import Detector
+from voicebot.call.recorder import Recorder
 from voicebot.call.services import Services
 from voicebot.config import Settings
 from voicebot.control.api import ControlApp
@@ -162,13 +163,11 @@ def _start_control(
     return control
 
 
-def _start_recorder(
-    settings: Settings, metrics: Metrics, stack: AsyncExitStack
-) -> recordings.Recorder | None:
+def _start_recorder(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Recorder | None:
     if not settings.record_calls:
         return None
-    recordings.recover(settings.recordings_dir)
-    recorder = recordings.Recorder(settings.recordings_dir, metrics)
+    recording_file.recover(settings.recordings_dir)
+    recorder = Recorder(settings.recordings_dir, metrics)
     stack.push_async_callback(asyncio.to_thread, recorder.close)
     return recorder
 

@@ -244,7 +244,7 @@ def all_fail(kind: Kind) -> Story:
         assert await call.say(PRICE) < SOON, "nor is the next turn slower"
         await call.heard_out(SOON)
         assert call.heard.endswith(AGAIN), "twice is not too often"
-        assert call.stage.ended is None
+        assert call.stage.memory is None
         await call.hang_up()
 
     return told

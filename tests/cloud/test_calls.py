@@ -61,8 +61,8 @@ async def fails_thrice(stand: Stand) -> None:
     assert await call.say(PRICE) < SOON
     assert "problème technique" in await call.hear()
     await call.stage.session.released()
-    assert call.stage.ended is not None
-    assert call.stage.ended.outcome == "failed"
+    assert call.stage.memory is not None
+    assert call.stage.memory.outcome == "failed"
 
 
 async def all_clouds_hang(stand: Stand) -> None:

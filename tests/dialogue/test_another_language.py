@@ -18,7 +18,7 @@ from tests.support.playbook import (
     technician,
 )
 from voicebot import script_file
-from voicebot.dialogue.commands import Next
+from voicebot.dialogue.commands import NextStep
 
 ENGLISH = script_file.load(Path(__file__).parents[1] / "data" / "help.en.yaml")
 
@@ -45,7 +45,7 @@ def test_a_whole_call_in_english() -> None:
         play >> caller("Nope, bye.")
         play << moves("goodbye") << says("Goodbye")
         play >> heard()
-        play << ends(Next.HANGUP, "completed")
+        play << ends(NextStep.HANGUP, "completed")
 
 
 def test_a_callback_in_english() -> None:

@@ -132,7 +132,7 @@ def test_history_holds_what_was_heard(script: Script) -> None:
     machine.handle(ev.CallStarted(), 0.0)
     machine.handle(SpeechLasted(1.0), 1.2)
     machine.handle(ev.PlayoutStopped(1, "Bonjour, bienvenue au", ("…",)), 1.2)
-    machine.handle(ev.TurnEnded("Ma box est en panne", None, 1.0), 3.0)
+    machine.handle(ev.CallerSaid("Ma box est en panne", None, 1.0), 3.0)
     assert machine.talk.history.lines == (
         Line(Speaker.BOT, "Bonjour, bienvenue au"),
         Line(Speaker.CALLER, "Ma box est en panne"),

@@ -17,7 +17,7 @@ from tests.support.playbook import (
     stores_callback,
     technician,
 )
-from voicebot.dialogue.commands import Next
+from voicebot.dialogue.commands import NextStep
 
 
 def test_the_ladder_ends_at_a_person(until) -> None:
@@ -70,7 +70,7 @@ def test_goodbye_at_any_time(until) -> None:
     play >> caller("Laissez tomber, au revoir.")
     play << moves("goodbye") << says("Au revoir")
     play >> heard()
-    play << ends(Next.HANGUP, "completed")
+    play << ends(NextStep.HANGUP, "completed")
 
 
 def test_yes_but_it_does_not_work_is_no(until) -> None:
@@ -96,7 +96,7 @@ def test_three_failures_in_a_row_hand_over_to_a_person(until) -> None:
     play >> fails("stt")
     play << moves("error") << says("problème technique", "transfère")
     play >> heard()
-    play << ends(Next.TRANSFER, "failed")
+    play << ends(NextStep.TRANSFER, "failed")
 
 
 def test_an_answer_in_between_forgives_the_failures(until) -> None:

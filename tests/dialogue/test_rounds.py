@@ -25,7 +25,7 @@ from tests.support.playbook import (
 from voicebot import script_file
 from voicebot.dialogue import commands as do
 from voicebot.dialogue import events as ev
-from voicebot.dialogue.commands import Next
+from voicebot.dialogue.commands import NextStep
 from voicebot.dialogue.conversation import MOST_PUT
 from voicebot.dialogue.machine import DialogueMachine
 from voicebot.dialogue.slots import Limits
@@ -91,7 +91,7 @@ def turns_until_the_end(
         if len(text) == 1:
             inbox.append(ev.DigitPressed(text))
         else:
-            inbox += [SpeechStarted(now), ev.TurnEnded(text, None, 1.0, now + 1.0)]
+            inbox += [SpeechStarted(now), ev.CallerSaid(text, None, 1.0, now + 1.0)]
             now += 1.0
     raise AssertionError(f"still talking after {turns} turns")
 
@@ -150,7 +150,7 @@ def test_who_is_there_and_nobody_can_take_over_is_told_goodbye(until) -> None:
     play >> caller("Oui, je suis là.")
     play << moves("goodbye") << says("Au revoir")
     play >> heard()
-    play << ends(Next.HANGUP, "failed")
+    play << ends(NextStep.HANGUP, "failed")
 
 
 def test_who_asks_to_repeat_again_and_again_is_passed_on(until) -> None:

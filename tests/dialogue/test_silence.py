@@ -13,7 +13,7 @@ from tests.support.playbook import (
     says,
     seconds,
 )
-from voicebot.dialogue.commands import Next
+from voicebot.dialogue.commands import NextStep
 from voicebot.turns.events import SpeechStarted
 
 
@@ -31,7 +31,7 @@ def test_allo_at_8_s_and_goodbye_at_15_s_of_listening(play: Playbook) -> None:
     play << moves("goodbye") << says("Je ne vous entends plus")
     assert play.now - began == 15 + 1.5
     play >> heard()
-    play << ends(Next.HANGUP, "no_input")
+    play << ends(NextStep.HANGUP, "no_input")
 
 
 def test_words_start_the_clock_afresh(until) -> None:
@@ -113,4 +113,4 @@ def test_the_longest_call(until) -> None:
     play << moves("goodbye") << says("durée maximale")
     assert play.now == 100.0 + 600
     play >> heard()
-    play << ends(Next.HANGUP, "completed")
+    play << ends(NextStep.HANGUP, "completed")

@@ -17,7 +17,7 @@ from tests.support.playbook import (
     stores_callback,
     technician,
 )
-from voicebot.dialogue.commands import Next
+from voicebot.dialogue.commands import NextStep
 
 
 def test_an_internet_problem_is_solved(until) -> None:
@@ -25,7 +25,7 @@ def test_an_internet_problem_is_solved(until) -> None:
     play >> caller("Oui, c'est bon, ça marche !")
     play << moves("goodbye") << says("heureuse", "Au revoir")
     play >> heard()
-    play << ends(Next.HANGUP, "completed")
+    play << ends(NextStep.HANGUP, "completed")
     slots = play.machine.slots
     assert (slots.name, slots.number, slots.problem) == ("Pierre Dupont", "0612345678", "internet")
 
@@ -51,7 +51,7 @@ def test_a_mobile_problem_is_not_solved_and_goes_to_a_technician(play: Playbook)
     play >> technician(available=True)
     play << says("transfère à un technicien")
     play >> heard()
-    play << ends(Next.TRANSFER, "transferred")
+    play << ends(NextStep.TRANSFER, "transferred")
 
 
 def test_no_technician_leads_to_a_callback(until) -> None:
@@ -65,7 +65,7 @@ def test_no_technician_leads_to_a_callback(until) -> None:
     play >> callback_stored()
     play << moves("goodbye") << says("rappellera au 06 12 34 56 78", "Au revoir")
     play >> heard()
-    play << ends(Next.HANGUP, "callback")
+    play << ends(NextStep.HANGUP, "callback")
 
 
 def test_a_callback_can_be_declined(until) -> None:
@@ -77,7 +77,7 @@ def test_a_callback_can_be_declined(until) -> None:
     play >> caller("Non merci, au revoir.", yes=False)
     play << moves("goodbye") << says("Au revoir")
     play >> heard()
-    play << ends(Next.HANGUP, "completed")
+    play << ends(NextStep.HANGUP, "completed")
 
 
 def test_a_callback_that_cannot_be_stored_is_admitted(until) -> None:
@@ -91,4 +91,4 @@ def test_a_callback_that_cannot_be_stored_is_admitted(until) -> None:
     play >> callback_stored(False)
     play << moves("goodbye") << says("pas pu enregistrer")
     play >> heard()
-    play << ends(Next.HANGUP, "failed")
+    play << ends(NextStep.HANGUP, "failed")

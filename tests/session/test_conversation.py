@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import virtual_time
 from tests.support.call_stage import BOT_FRAME, CallStage, ScriptedStt, ScriptedTts
-from voicebot.dialogue.commands import Next
+from voicebot.dialogue.commands import NextStep
 from voicebot.providers.interfaces import Expectation
 
 
@@ -31,8 +31,8 @@ def test_the_reference_scenario() -> None:
         await stage.listen_until_silent()
         await stage.session.released()
 
-        assert stage.ended is not None
-        assert (stage.ended.next, stage.ended.outcome) == (Next.HANGUP, "completed")
+        assert stage.memory is not None
+        assert (stage.memory.next_step, stage.memory.outcome) == (NextStep.HANGUP, "completed")
         states = [event["state"] for event in stage.events("state")]
         assert states == [
             "welcome", "identification", "diagnostic", "solution", "verification", "goodbye",
@@ -154,7 +154,7 @@ def test_a_voice_that_fails_is_reported_and_the_call_goes_on() -> None:
         await stage.answer()
         await stage.answer()
         await stage.listen_until_silent()
-        assert stage.ended is None
+        assert stage.memory is None
         said = str(stage.events("bot_said")[-1]["text"])
         assert said == "Pardon, je n'ai pas bien compris. C'est bien ça ?"
         await stage.hang_up()

@@ -19,7 +19,7 @@ from voicebot.call.recorder import Recorder
 from voicebot.call.traffic import new_probe_id
 from voicebot.call.transport import PeerStalledError
 from voicebot.dialogue.answering import Answering
-from voicebot.dialogue.commands import Next
+from voicebot.dialogue.commands import NextStep
 from voicebot.prompts.learned import Learned, Privacy
 from voicebot.telemetry.metrics import Metrics
 
@@ -50,8 +50,8 @@ def test_three_errors_in_a_row_hand_the_caller_to_a_person() -> None:
         for _ in range(3):
             await stage.answer()
         await stage.listen_until_silent()
-        assert stage.ended is not None
-        assert (stage.ended.next, stage.ended.outcome) == (Next.TRANSFER, "failed")
+        assert stage.memory is not None
+        assert (stage.memory.next_step, stage.memory.outcome) == (NextStep.TRANSFER, "failed")
         await stage.session.released()
         assert failures(stage) == {("stt", "live"): 1}
         assert fallbacks(stage) == {"provider_errors": 1}
@@ -66,8 +66,8 @@ def test_caller_hangs_up_in_the_middle_of_a_word() -> None:
         await stage.listen_until_silent()
         await stage.say(0.5)
         await stage.hang_up()
-        assert stage.ended is not None
-        assert (stage.ended.next, stage.ended.outcome) == (Next.HANGUP, "caller_hangup")
+        assert stage.memory is not None
+        assert (stage.memory.next_step, stage.memory.outcome) == (NextStep.HANGUP, "caller_hangup")
         assert stage.journal.ended[0].ended_by == "caller"
         (ended,) = stage.events("ended")
         assert ended["outcome"] == "caller_hangup"
@@ -85,8 +85,8 @@ def test_a_silent_caller_is_asked_and_then_let_go() -> None:
         assert [text.split(",")[0] for text in said] == [
             "Bonjour", "Allô", "Je ne vous entends plus. Merci pour votre appel",
         ]  # fmt: skip
-        assert stage.ended is not None
-        assert stage.ended.outcome == "no_input"
+        assert stage.memory is not None
+        assert stage.memory.outcome == "no_input"
         await stage.session.released()
 
     virtual_time.run(story())
@@ -108,8 +108,8 @@ def test_a_callback_that_the_journal_does_not_confirm_is_not_promised() -> None:
         await stage.listen_until_silent()
         assert stage.journal.callbacks[0].number == "0612345678"
         assert any("pas pu enregistrer" in str(e["text"]) for e in stage.events("bot_said"))
-        assert stage.ended is not None
-        assert stage.ended.outcome == "failed"
+        assert stage.memory is not None
+        assert stage.memory.outcome == "failed"
         await stage.session.released()
         assert failures(stage) == {("storage", "live"): 1}
         assert fallbacks(stage) == {"technician_asked": 1}
@@ -126,9 +126,9 @@ def test_a_callback_is_confirmed_without_waiting_for_the_voice() -> None:
             await stage.answer()
         assert stage.tts.made[-1] == "Un technicien vous rappellera au 06 12 34 56 78."
         await stage.listen_until_silent()
-        assert stage.session.ending is not None
-        assert stage.ended is not None
-        assert stage.ended.outcome == "callback"
+        assert stage.session.end_command is not None
+        assert stage.memory is not None
+        assert stage.memory.outcome == "callback"
         await stage.session.released()
         assert stage.metric("voicebot_audio_underruns_total") == 0
 
@@ -142,10 +142,10 @@ def test_a_bug_in_the_dialogue_costs_no_caller(monkeypatch: pytest.MonkeyPatch) 
     async def story() -> None:
         stage = CallStage(ScriptedStt(["bonjour"]))
         await stage.start()
-        monkeypatch.setattr(Answering, "_on_turn_ended", broken)
+        monkeypatch.setattr(Answering, "_on_caller_said", broken)
         await stage.answer()
-        assert stage.ended is not None
-        assert (stage.ended.next, stage.ended.outcome) == (Next.TRANSFER, "failed")
+        assert stage.memory is not None
+        assert (stage.memory.next_step, stage.memory.outcome) == (NextStep.TRANSFER, "failed")
         await stage.session.released()
         assert failures(stage) == {("internal", "live"): 1}
 
@@ -195,9 +195,9 @@ def test_what_is_remembered_says_whether_the_number_is_right(reply: str, confirm
         for _ in texts:
             await stage.answer()
         await stage.listen_until_silent()
-        assert stage.ended is not None
-        assert (stage.ended.outcome, stage.ended.number) == ("transferred", "0612345678")
-        assert stage.ended.confirmed is confirmed
+        assert stage.memory is not None
+        assert (stage.memory.outcome, stage.memory.number) == ("transferred", "0612345678")
+        assert stage.memory.confirmed is confirmed
         await stage.session.released()
 
     virtual_time.run(story())
@@ -207,7 +207,7 @@ def test_a_service_that_stops_says_so() -> None:
     async def story() -> None:
         stage = CallStage()
         await stage.start()
-        stage.session.end(Next.TRANSFER, "failed")
+        stage.session.end(NextStep.TRANSFER, "failed")
         await stage.slots(1)
         await stage.session.released()
         assert failures(stage) == {("stopped", "live"): 1}

@@ -14,7 +14,7 @@ from math import pi, sin
 from pathlib import Path
 
 from voicebot.cli import main
-from voicebot.journal import CallbackRequest, CallEnded, CallStarted, Journal, TurnRecord
+from voicebot.journal import CallbackRequest, CallEndRecord, CallStartRecord, Journal, TurnRecord
 from voicebot.telemetry.metrics import Metrics
 
 NOW = datetime(2026, 3, 14, 12, 0, 5, tzinfo=UTC)
@@ -89,7 +89,7 @@ class House:
         name = "Pierre Dupont" if phone == PIERRE else "Marie Martin"
         call = call_id(number)
         journal = Journal(self.journal_url, Metrics())
-        journal.call_started(CallStarted(call_id=call, started_at=at, traffic=traffic))
+        journal.call_started(CallStartRecord(call_id=call, started_at=at, traffic=traffic))
         journal.turn_ended(
             TurnRecord(
                 call_id=call, number=1, started_at=at + timedelta(seconds=7), state_from="welcome",
@@ -103,7 +103,7 @@ class House:
                 CallbackRequest(call_id=call, requested_at=at, number=phone, name=name)
             )
         journal.call_ended(
-            CallEnded(
+            CallEndRecord(
                 call_id=call, ended_at=at + timedelta(seconds=60), outcome="completed", turns=1,
                 ended_by="bot", caller_name=name,
                 caller_number=phone, recording=str(recording),

@@ -20,10 +20,10 @@ from voicebot.audio import pcm
 from voicebot.call.detector import Detector, VoiceActivity
 from voicebot.call.recorder import Recorder
 from voicebot.call.services import Services
-from voicebot.call.session import CallSession, Ended
+from voicebot.call.session import CallMemory, CallSession
 from voicebot.dialogue.script import Script
 from voicebot.dialogue.slots import Limits
-from voicebot.journal.records import CallbackRequest, CallEnded, CallStarted, TurnRecord
+from voicebot.journal.records import CallbackRequest, CallEndRecord, CallStartRecord, TurnRecord
 from voicebot.prompts.learned import Learned
 from voicebot.providers.instrumented import InstrumentedSpeechToText, InstrumentedTextToSpeech
 from voicebot.providers.interfaces import (
@@ -169,10 +169,10 @@ class NotedJournal:
     """Keeps the records; ``answers`` False leaves callbacks unanswered."""
 
     def __init__(self, *, answers: bool = True) -> None:
-        self.started: list[CallStarted] = []
+        self.started: list[CallStartRecord] = []
         self.turns: list[TurnRecord] = []
         self.callbacks: list[CallbackRequest] = []
-        self.ended: list[CallEnded] = []
+        self.ended: list[CallEndRecord] = []
         self.call_started = self.started.append
         self.turn_ended = self.turns.append
         self.call_ended = self.ended.append
@@ -214,7 +214,7 @@ class CallStage:
         self.llm = llm
         self.journal = journal or NotedJournal()
         self.heard: list[bytes | None] = []
-        self.ended: Ended | None = None
+        self.memory: CallMemory | None = None
         self.hung_up_by_bot = False
         self.late_frames = 0
         services = Services(
@@ -253,14 +253,14 @@ class CallStage:
 
     # -- the story
 
-    async def start(self, came_back: Ended | None = None) -> None:
+    async def start(self, came_back: CallMemory | None = None) -> None:
         self.session.start(came_back)
         await self.slots(3)
 
     async def slots(self, count: int, frame: bytes | None = pcm.SILENCE_FRAME) -> None:
         """*count* times 20 ms; *frame* is what the caller sends, None for nothing at all."""
         for _ in range(count):
-            if self.ended is not None:
+            if self.memory is not None:
                 return
             if frame is not None:
                 self.session.audio_received(frame, self.loop.time())
@@ -281,7 +281,7 @@ class CallStage:
         for _ in range(round(longest / pcm.FRAME_SECONDS)):
             await self.slots(1)
             quiet = 0 if self.heard[-1] is not None else quiet + 1
-            if quiet * pcm.FRAME_SECONDS >= 0.5 or self.ended is not None:
+            if quiet * pcm.FRAME_SECONDS >= 0.5 or self.memory is not None:
                 return
         raise AssertionError("the bot does not stop talking")
 
@@ -291,7 +291,7 @@ class CallStage:
         await self.say(seconds)
         await self.slots(1)
         for _ in range(300):
-            if self.heard[-1] is not None or self.ended is not None:
+            if self.heard[-1] is not None or self.memory is not None:
                 return
             await self.slots(1)
         raise AssertionError("the bot does not answer")
@@ -300,8 +300,8 @@ class CallStage:
         self.session.connection_lost(None)
         await self.session.released()
 
-    def _on_ended(self, session: CallSession, ended: Ended) -> None:
-        self.ended = ended
+    def _on_ended(self, session: CallSession, memory: CallMemory) -> None:
+        self.memory = memory
 
     # -- what is looked at
 

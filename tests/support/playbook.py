@@ -156,7 +156,7 @@ class Playbook:
 def _quiet(command: do.Command) -> bool:
     """Commands that a story need not mention."""
     quiet = do.Note | do.Expect | do.Prepare | do.Forget | do.StopPlayout | do.DropModel
-    return isinstance(command, quiet | do.WordsSuffice)
+    return isinstance(command, quiet | do.WaitLess)
 
 
 # -- what happens
@@ -196,7 +196,7 @@ def caller(text: str, *, yes: bool | None = None, speech: float = 1.0) -> Step:
         happens: list[ev.Event] = []
         if play.utterance is not None:
             happens += heard().events(play)
-        return [*happens, SpeechStarted(play.now), ev.TurnEnded(text, yes, speech)]
+        return [*happens, SpeechStarted(play.now), ev.CallerSaid(text, yes, speech)]
 
     return Step(events, shown=f"the caller: {text!r}")
 
@@ -221,7 +221,7 @@ def interrupts(
             left = said.sentences[len(said.sentences) - unheard :]
             play.utterance = do.Say(said.utterance, left)
         play._feed(SpeechLasted(play.now))
-        return [ev.TurnEnded(text, yes, speech)]
+        return [ev.CallerSaid(text, yes, speech)]
 
     return Step(events, shown=f"the caller interrupts: {text!r}")
 
@@ -279,7 +279,9 @@ def goes_on() -> Step:
 
 def turn_over(text: str, *, yes: bool | None = None) -> Step:
     """The turn that :func:`pauses` began ends."""
-    return Step(lambda play: [ev.TurnEnded(text, yes, 1.0, play.now)], shown=f"turn over: {text!r}")
+    return Step(
+        lambda play: [ev.CallerSaid(text, yes, 1.0, play.now)], shown=f"turn over: {text!r}"
+    )
 
 
 def writes(*pieces: str, end: bool = True) -> Step:
@@ -390,7 +392,7 @@ def prepares(*words: str) -> Expected:
 
 def words_suffice() -> Expected:
     """Need not wait for more words."""
-    return Expected(lambda c: isinstance(c, do.WordsSuffice), "has words enough")
+    return Expected(lambda c: isinstance(c, do.WaitLess), "has words enough")
 
 
 def checks_technician() -> Expected:
@@ -402,8 +404,8 @@ def stores_callback(number: str, name: str | None = None, problem: str | None = 
     return Expected(lambda c: c == wanted, f"stores {wanted}")
 
 
-def ends(next_step: do.Next, outcome: str) -> Expected:
+def ends(next_step: do.NextStep, outcome: str) -> Expected:
     return Expected(
-        lambda c: isinstance(c, do.EndCall) and (c.next, c.outcome) == (next_step, outcome),
+        lambda c: isinstance(c, do.EndCall) and (c.next_step, c.outcome) == (next_step, outcome),
         f"ends: {outcome}",
     )

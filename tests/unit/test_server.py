@@ -209,7 +209,7 @@ def test_the_dialplan_learns_what_comes_next(digit: str | None, step: str) -> No
         if digit:
             session.digit_received(digit, 0.0)
             hear_out(session)
-            assert session.ending is not None
+            assert session.end_command is not None
             # Asterisk may ask before it has closed the connection.
             assert house.server.next_step(call_id) == step
         session.connection_lost(None)
@@ -372,6 +372,6 @@ def test_who_is_connected_and_says_nothing_is_let_go_at_the_end() -> None:
 def hear_out(session: CallSession) -> None:
     for _ in range(500):
         session.next_frame()
-        if session.ending is not None:
+        if session.end_command is not None:
             return
     raise AssertionError("the call does not end")

@@ -13,7 +13,7 @@ from voicebot.audio.last_sound import LastSound
 from voicebot.audio.vad import WINDOW_BYTES, WINDOW_SECONDS
 from voicebot.call.detector import Detector
 from voicebot.providers.interfaces import SpeechStream
-from voicebot.providers.turn_ends import EndListener, TurnEnds
+from voicebot.providers.turn_ends import TurnEndListener, TurnEnds
 from voicebot.turns.events import Paused, SpeechStarted, TurnEvent
 from voicebot.turns.speech import STOP_PROBABILITY
 from voicebot.turns.turn_taker import TurnTaker
@@ -43,7 +43,7 @@ class Hearing:
         at most GRID_SECONDS later; *on_failure* is told of a bug in that. With *ends* the pauses of
         the call *call_id* are listened to."""
         self.turns = TurnTaker()
-        self._ends: EndListener | None = None
+        self._ends: TurnEndListener | None = None
         if ends is not None:
             self._ends = ends.open(call_id, self.turns.sounded)
         self._detector = detector

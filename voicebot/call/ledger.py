@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from voicebot.call.lines import Ending, call_line, turn_line
+from voicebot.call.lines import CallResult, call_line, turn_line
 from voicebot.call.notes import CallNotes
 from voicebot.call.spans import call_span, request_span, turn_span
 from voicebot.call.traffic import LIVE
 from voicebot.call.turn import Sound, Turn, assign
 from voicebot.dialogue.slots import Slots
 from voicebot.dialogue.states import State
-from voicebot.journal.records import CallEnded, CallStarted, TurnRecord, UseRecord
+from voicebot.journal.records import CallEndRecord, CallStartRecord, TurnRecord, UseRecord
 from voicebot.journal.writer import Journal
 from voicebot.providers.interfaces import Transcript
 from voicebot.telemetry import spans
@@ -58,7 +58,7 @@ class CallLedger:
 
     def started(self, script_name: str, script_version: str) -> None:
         self._journal.call_started(
-            CallStarted(
+            CallStartRecord(
                 call_id=self._call_id,
                 started_at=datetime.now(UTC),
                 traffic=self._traffic,
@@ -239,24 +239,24 @@ class CallLedger:
 
     # -- the end
 
-    def ended(self, ending: Ending, slots: Slots, now: float) -> None:
+    def ended(self, result: CallResult, slots: Slots, now: float) -> None:
         """The call is over; nothing comes after this."""
         self._turn.requests += self._notes.requests
         self._notes.requests.clear()
         self._close(now)
         duration = now - self._began
-        self._count(ending, duration)
-        record = CallEnded(
+        self._count(result, duration)
+        record = CallEndRecord(
             call_id=self._call_id,
             ended_at=datetime.now(UTC),
-            outcome=ending.outcome,
-            ended_by=ending.ended_by,
+            outcome=result.outcome,
+            ended_by=result.ended_by,
             reason=slots.problem,
             caller_name=slots.name,
             caller_number=slots.number,
             turns=self._turns,
-            transfers=int(ending.outcome == "transferred"),
-            recording=ending.recording,
+            transfers=int(result.outcome == "transferred"),
+            recording=result.recording,
             uses=self._uses(),
             **self._counts,
         )
@@ -265,13 +265,13 @@ class CallLedger:
         self._notes.feed.publish(
             duration,
             "ended",
-            outcome=ending.outcome,
+            outcome=result.outcome,
             cost=cost,
             currency=self._currency,
             uses=[asdict(use) for use in record.uses],
         )
         line = call_line(
-            ending,
+            result,
             traffic=self._traffic,
             duration=duration,
             turns=self._turns,
@@ -281,7 +281,7 @@ class CallLedger:
         )
         self._log.info("call ended", **line)
         if self._notes.trace.enabled:
-            self._notes.trace.end(self._root(ending, now))
+            self._notes.trace.end(self._root(result, now))
 
     def released(self) -> None:
         """Nothing of the call runs any more; what the end of it cancelled has been noted, too."""
@@ -290,25 +290,25 @@ class CallLedger:
                 self._notes.trace.add(request_span(request, self._call_id, self._epoch))
         self._notes.requests.clear()
 
-    def _root(self, ending: Ending, now: float) -> Span:
+    def _root(self, result: CallResult, now: float) -> Span:
         attributes = {
             spans.CALL_ID: self._call_id,
             spans.CALL_TRAFFIC: self._traffic,
-            spans.CALL_OUTCOME: ending.outcome,
-            spans.CALL_FAILURE: ending.failure if ending.outcome == "failed" else None,
+            spans.CALL_OUTCOME: result.outcome,
+            spans.CALL_FAILURE: result.failure if result.outcome == "failed" else None,
             spans.CALL_TURNS: self._turns,
             spans.CALL_COST: self._notes.bill.cost,
             spans.FIRST_AUDIO: self._first_audio,
-            spans.UNDERRUNS: ending.underruns,
-            spans.LATE_FRAMES: ending.late_frames,
+            spans.UNDERRUNS: result.underruns,
+            spans.LATE_FRAMES: result.late_frames,
         }
         start, end = self._began + self._epoch, now + self._epoch
-        return call_span(start, end, attributes, ending.ended_by)
+        return call_span(start, end, attributes, result.ended_by)
 
-    def _count(self, ending: Ending, duration: float) -> None:
-        self._metrics.calls.labels(ending.outcome, self._traffic).inc()
-        if ending.outcome == "failed":
-            self._metrics.call_failures.labels(ending.failure, self._traffic).inc()
+    def _count(self, result: CallResult, duration: float) -> None:
+        self._metrics.calls.labels(result.outcome, self._traffic).inc()
+        if result.outcome == "failed":
+            self._metrics.call_failures.labels(result.failure, self._traffic).inc()
         if self._traffic == LIVE:
             self._metrics.call_duration.observe(duration)
 

@@ -15,7 +15,7 @@ from voicebot.turns.timeline import STAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class CallResult:
     """How a call ended."""
 
     outcome: str
@@ -53,7 +53,7 @@ def turn_line(turn: Turn, state_to: str, now: float) -> dict[str, Any]:
 
 
 def call_line(
-    ending: Ending,
+    result: CallResult,
     *,
     traffic: str,
     duration: float,
@@ -65,14 +65,14 @@ def call_line(
     """The fields of ``call ended``."""
     return {
         "traffic": traffic,
-        "outcome": ending.outcome,
-        "failure": ending.failure or None if ending.outcome == "failed" else None,
-        "ended_by": ending.ended_by,
+        "outcome": result.outcome,
+        "failure": result.failure or None if result.outcome == "failed" else None,
+        "ended_by": result.ended_by,
         "duration_s": rounded(duration),
         "turns": turns,
         **counts,
-        "underruns": ending.underruns,
-        "late_frames": ending.late_frames,
+        "underruns": result.underruns,
+        "late_frames": result.late_frames,
         "cost": None if cost is None else round(cost, 6),
         "currency": currency,
         "version": __version__,

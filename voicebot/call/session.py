@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 import structlog
 
 from voicebot.call.callbacks import Callbacks
-from voicebot.call.hearing import Hearing
+from voicebot.call.caller_turns import CallerTurns
 from voicebot.call.ledger import CallLedger
-from voicebot.call.lines import Ending
+from voicebot.call.lines import CallResult
 from voicebot.call.notes import CallNotes
 from voicebot.call.services import Services
 from voicebot.call.speaker import Speaker
@@ -35,23 +35,19 @@ from voicebot.dialogue import commands as do
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.machine import DialogueMachine
 from voicebot.journal.records import CallbackRequest
-from voicebot.providers.interfaces import Expectation, ProviderError, Transcript
+from voicebot.providers.interfaces import Expectation, ProviderError
 from voicebot.providers.usage import Bill
 from voicebot.telemetry.tracing import trace_id_of
-from voicebot.turns.endpointing import Completeness
-from voicebot.turns.events import EndOfTurn, Paused, SpeechLasted, SpeechStarted, TurnEvent
+from voicebot.turns.events import SpeechLasted
 
 log = structlog.get_logger(__name__)
 
-TRANSCRIPT_DEADLINE = 4.0
-"""Seconds from a pause to its words; beyond it the caller would hear nothing for too long."""
-
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CallMemory:
     """What is remembered of a call when it is over, for the dialplan and for a return."""
 
-    next: do.Next
+    next_step: do.NextStep
     outcome: str
     name: str | None
     number: str | None
@@ -69,7 +65,7 @@ class CallSession:
         connection: AudioSocketConnection,
         services: Services,
         loop: asyncio.AbstractEventLoop,
-        on_ended: Callable[[CallSession, Ended], None],
+        on_ended: Callable[[CallSession, CallMemory], None],
     ) -> None:
         self.call_id = call_id
         self.traffic = traffic_of(call_id)
@@ -79,7 +75,8 @@ class CallSession:
         notes = CallNotes(str(call_id), self.traffic, trace, Bill(self.traffic))
         self._context = notes.context()
         self.feed = notes.feed
-        self.ending: do.EndCall | None = None
+        self.end_command: do.EndCall | None = None
+        """How the call was told to end; None until it is."""
         self._connection = connection
         self._services = services
         self._loop = loop
@@ -93,15 +90,10 @@ class CallSession:
             services.llm, services.script.model, str(call_id), services.llm_max_tokens,
             self._on_reply, self._context,
         )  # fmt: skip
-        self._stream = self._context.run(
-            services.stt.open, str(call_id), self._on_transcript, self._on_stt_error
-        )
-        self._hearing = Hearing(
-            services.detector, self._stream, now, self._on_turn_event, connection.fail,
-            services.turn_ends, str(call_id),
+        self._turns = CallerTurns(
+            call_id, services, loop, self._context, self._ledger,
+            self._machine.completeness, self._on_heard, connection.fail,
         )  # fmt: skip
-        self._transcript: Transcript | None = None
-        self._paused_at: float | None = None
         self._inbox: deque[ev.Event] = deque()
         self._busy = False
         self._callbacks = Callbacks(services.journal, loop, self._on_callback_stored)
@@ -116,7 +108,7 @@ class CallSession:
     def state(self) -> str:
         return self._machine.state.value
 
-    def start(self, came_back: Ended | None = None) -> None:
+    def start(self, came_back: CallMemory | None = None) -> None:
         """Begin the conversation. Call once, when the connection is admitted."""
         script = self._services.script
         self._ledger.started(script.name, script.version)
@@ -132,16 +124,16 @@ class CallSession:
             )
         self._dispatch(event)
 
-    def end(self, next_step: do.Next, outcome: str) -> None:
+    def end(self, next_step: do.NextStep, outcome: str) -> None:
         """End the call from outside the conversation (the service stops). Idempotent."""
-        if self.ending is None and not self._closed:
+        if self.end_command is None and not self._closed:
             self._end_call(do.EndCall(next_step, outcome, "stopped"))
 
     # -- CallHandler
 
     def next_frame(self) -> bytes | None:
         now = self._loop.time()
-        if not self._closed and self.ending is None:
+        if not self._closed and self.end_command is None:
             self._poll(now)
         frame = self._speaker.next_frame()
         if self._speaker.underruns != self._underruns:
@@ -154,7 +146,7 @@ class CallSession:
     def audio_received(self, pcm: bytes, now: float) -> None:
         if self._tape is not None:
             self._tape.heard(pcm)
-        self._hearing.audio(pcm, now)
+        self._turns.audio(pcm, now)
 
     def digit_received(self, digit: str, now: float) -> None:
         self._dispatch(ev.DigitPressed(digit))
@@ -162,8 +154,8 @@ class CallSession:
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
         failure = ""
-        if self.ending is not None:
-            outcome, ended_by, failure = self.ending.outcome, "bot", self.ending.failure
+        if self.end_command is not None:
+            outcome, ended_by, failure = self.end_command.outcome, "bot", self.end_command.failure
         elif error is None:
             outcome, ended_by = "caller_hangup", "caller"
         else:
@@ -199,67 +191,21 @@ class CallSession:
     def speech_failed(self, error: ProviderError) -> None:
         self._provider_failed(error)
 
-    # -- the caller's turns
+    # -- what happens to the call
 
     def _poll(self, now: float) -> None:
-        self._hearing.poll(now)
-        if self._paused_at is not None and now - self._paused_at > TRANSCRIPT_DEADLINE:
-            self._log.warning("no transcript in time", deadline_s=TRANSCRIPT_DEADLINE)
-            self._give_up_on_transcript(now)
+        self._turns.poll(now)
         deadline = self._machine.deadline()
         if deadline is not None and now >= deadline:
             self._dispatch(ev.Tick())
 
-    def _on_turn_event(self, event: TurnEvent) -> None:
-        match event:
-            case SpeechStarted():
-                self._paused_at = None
-                self._transcript = None
-                self._dispatch(event)
-            case SpeechLasted():
-                # Nothing interrupts the last words: if they are cut, it is by the end of the call.
-                if self._speaker.speaking and self._machine.talk.ending is None:
-                    self._ledger.spoke_up(event.at)
-                self._dispatch(event)
-            case Paused():
-                self._paused_at = self._loop.time()
-                self._dispatch(event)
-            case EndOfTurn():
-                self._on_end_of_turn(event)
-
-    def _on_transcript(self, transcript: Transcript) -> None:
-        if self._closed:
-            return
-        if transcript.early:
-            if self._hearing.turns.in_turn:
-                self._dispatch(ev.WordsSoFar(transcript.text, transcript.yes, early=True))
-            return
-        completeness = self._machine.completeness(transcript.text, transcript.yes)
-        if self._hearing.turns.transcript(transcript.pause, completeness):
-            self._transcript = transcript
-            self._paused_at = None
-            self._dispatch(ev.WordsSoFar(transcript.text, transcript.yes))
-
-    def _on_end_of_turn(self, event: EndOfTurn) -> None:
-        transcript, self._transcript = self._transcript, None
-        self._paused_at = None
-        text = transcript.text if transcript is not None else ""
-        if text.strip() and transcript is not None:
-            self._ledger.caller_said(transcript, event.at, self._loop.time())
-        yes = transcript.yes if transcript is not None else None
-        self._dispatch(ev.TurnEnded(text, yes, event.speech_seconds, event.at))
-
-    def _on_stt_error(self, error: ProviderError) -> None:
-        if self._closed:
-            return
-        self._log.warning("provider failed", stage="stt", provider=error.provider, error=str(error))
-        self._give_up_on_transcript(self._loop.time())
-
-    def _give_up_on_transcript(self, now: float) -> None:
-        self._paused_at = None
-        self._transcript = None
-        for _ in self._hearing.give_up_on_transcript():
-            self._dispatch(ev.ProviderFailed("stt"))
+    def _on_heard(self, event: ev.Event) -> None:
+        """What the caller's turns come to."""
+        # Nothing interrupts the last words: if they are cut, it is by the end of the call.
+        interruptible = self._speaker.speaking and self._machine.talk.pending_end is None
+        if isinstance(event, SpeechLasted) and interruptible:
+            self._ledger.spoke_up(event.at)
+        self._dispatch(event)
 
     def _on_reply(self, event: ev.Event) -> None:
         if not self._closed:
@@ -275,18 +221,18 @@ class CallSession:
 
     def _dispatch(self, event: ev.Event) -> None:
         self._inbox.append(event)
-        if self._busy or self.ending is not None:
+        if self._busy or self.end_command is not None:
             return
         self._busy = True
         try:
-            while self._inbox and self.ending is None:
+            while self._inbox and self.end_command is None:
                 now = self._loop.time()
                 for command in self._machine.handle(self._inbox.popleft(), now):
                     self._carry_out(command, now)
         except Exception:
             # A bug in the conversation must cost one answer, not one caller.
             self._log.exception("dialogue failed", state=self.state)
-            self._end_call(do.EndCall(do.Next.TRANSFER, "failed", "internal"))
+            self._end_call(do.EndCall(do.NextStep.TRANSFER, "failed", "internal"))
         finally:
             self._busy = False
 
@@ -304,9 +250,8 @@ class CallSession:
                 self._speaker.forget(command.sentences)
             case do.AskModel():
                 self._thinker.ask(command)
-            case do.WordsSuffice():
-                if self._transcript is not None:
-                    self._hearing.turns.transcript(self._transcript.pause, Completeness.ANSWERABLE)
+            case do.WaitLess():
+                self._turns.wait_less()
             case do.DropModel():
                 self._thinker.drop(command.request)
             case do.StopPlayout():
@@ -315,7 +260,7 @@ class CallSession:
                     self._ledger.bot_cut(stopped.heard, now)
                     self._inbox.append(stopped)
             case do.Expect():
-                self._stream.expect(Expectation(command.answer.value))
+                self._turns.expect(Expectation(command.answer.value))
             case do.CheckTechnician():
                 available = self._services.technician_available()
                 self._log.info("technician checked", available=available)
@@ -346,7 +291,7 @@ class CallSession:
     # -- the end
 
     def _end_call(self, command: do.EndCall) -> None:
-        self.ending = command
+        self.end_command = command
         self._connection.end()
 
     def _finish(self, outcome: str, ended_by: str, failure: str) -> None:
@@ -358,24 +303,26 @@ class CallSession:
             task = self._loop.create_task(self._release())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-            next_step = self.ending.next if self.ending is not None else do.Next.HANGUP
+            next_step = do.NextStep.HANGUP
             if ended_by == "error":
-                next_step = do.Next.TRANSFER
+                next_step = do.NextStep.TRANSFER
+            elif self.end_command is not None:
+                next_step = self.end_command.next_step
             slots = self._machine.slots
-            ended = Ended(
+            memory = CallMemory(
                 next_step, outcome, slots.name, slots.number, slots.confirmed, slots.problem
             )
-            self._on_ended(self, ended)
+            self._on_ended(self, memory)
 
     def _close_books(self, outcome: str, ended_by: str, failure: str) -> None:
         """Fall silent, and note how the call ended."""
         now = self._loop.time()
         recording = self._tape.close() if self._tape is not None else None
-        self._hearing.close()
+        self._turns.close()
         stopped = self._speaker.stop()
         if stopped is not None:
             self._ledger.bot_cut(stopped.heard, now)
-        ending = Ending(
+        result = CallResult(
             outcome=outcome,
             ended_by=ended_by,
             failure=failure,
@@ -383,12 +330,12 @@ class CallSession:
             underruns=self._speaker.underruns,
             late_frames=self._connection.late_frames,
         )
-        self._ledger.ended(ending, self._machine.slots, now)
+        self._ledger.ended(result, self._machine.slots, now)
 
     async def _release(self) -> None:
         await self._thinker.close()
         await self._speaker.close()
-        await self._stream.close()
+        await self._turns.release()
         self._ledger.released()
 
     async def released(self) -> None:

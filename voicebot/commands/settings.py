@@ -1,7 +1,7 @@
 """``voicebot settings``: every setting, what it is now and what it means.
 
 Also the source of ``.env.example`` (``--env``) and of ``docs/reference/settings.md``
-(``--markdown``). Both are rendered from the table in :mod:`voicebot.config` alone, so that
+(``--markdown``). Both are rendered from the table in :mod:`voicebot.settings.table` alone, so that
 neither this machine's values nor a secret can get into them.
 """
 
@@ -69,7 +69,7 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from `voicebot/config.py` by `make docs`; do not edit.",
+        "Made from `voicebot/settings/table.py` by `make docs`; do not edit.",
         "",
         "Each one is a variable of the environment, or a line of the settings file: `.env` in the",
         "working directory, or the file that `VOICEBOT_ENV_FILE` names. The environment wins. All",

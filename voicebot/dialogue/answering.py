@@ -41,7 +41,7 @@ BY_MODEL = "model: "
 Handled = (
     SpeechLasted
     | ev.WordsSoFar
-    | ev.TurnEnded
+    | ev.CallerSaid
     | ev.DigitPressed
     | ev.ModelWrote
     | ev.ModelEnded
@@ -81,8 +81,8 @@ class Answering:
                 self._on_speech_lasted()
             case ev.WordsSoFar():
                 self._on_words_so_far(event)
-            case ev.TurnEnded():
-                self._on_turn_ended(event)
+            case ev.CallerSaid():
+                self._on_caller_said(event)
             case ev.DigitPressed():
                 self._on_digit(event.digit)
 
@@ -90,7 +90,7 @@ class Answering:
 
     def _on_speech_lasted(self) -> None:
         talk = self._talk
-        if talk.ending is not None:
+        if talk.pending_end is not None:
             return
         if talk.floor.speaking:
             talk.act(StopPlayout())
@@ -111,7 +111,7 @@ class Answering:
         else:
             self._model.drop()
 
-    def _on_turn_ended(self, event: ev.TurnEnded) -> None:
+    def _on_caller_said(self, event: ev.CallerSaid) -> None:
         talk = self._talk
         if talk.deaf:
             return

@@ -14,7 +14,7 @@ class Answer(Enum):
     NUMBER = "number"
 
 
-class Next(Enum):
+class NextStep(Enum):
     """What the telephone exchange does with the caller when we hand them back."""
 
     TRANSFER = "transfer"
@@ -71,7 +71,7 @@ class AskModel:
 
 
 @dataclass(frozen=True, slots=True)
-class WordsSuffice:
+class WaitLess:
     """What the caller has said so far can be answered: no need to wait long for more."""
 
 
@@ -117,7 +117,7 @@ class StopRecording:
 class EndCall:
     """Hand the caller back to the telephone exchange."""
 
-    next: Next
+    next_step: NextStep
     outcome: str
     """``completed``, ``transferred``, ``callback``, ``no_input`` or ``failed``."""
     failure: str = ""
@@ -139,7 +139,7 @@ Command = (
     | Prepare
     | Forget
     | AskModel
-    | WordsSuffice
+    | WaitLess
     | DropModel
     | StopPlayout
     | Expect

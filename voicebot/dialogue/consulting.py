@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from voicebot.dialogue import briefing
-from voicebot.dialogue.commands import AskModel, DropModel, Forget, Prepare, WordsSuffice
+from voicebot.dialogue.commands import AskModel, DropModel, Forget, Prepare, WaitLess
 from voicebot.dialogue.heard_by_model import meaning_of
 from voicebot.dialogue.history import Line, Speaker
 from voicebot.dialogue.reply import Head, MisfitError, ModelIntent, ReplyReader
@@ -276,7 +276,7 @@ class Consultation:
         """Have made what will be said if the caller does not go on."""
         if self.can_answer(request.text) and not request.sufficed:
             request.sufficed = True
-            self._talk.act(WordsSuffice())
+            self._talk.act(WaitLess())
         head = request.reader.head
         if head is not None and head.intent is ModelIntent.QUESTION:
             new = tuple(request.reader.sentences[request.prepared :])

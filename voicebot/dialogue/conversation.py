@@ -16,7 +16,7 @@ from voicebot.dialogue.commands import (
     Command,
     EndCall,
     Expect,
-    Next,
+    NextStep,
     Note,
     Prepare,
     StoreCallback,
@@ -59,7 +59,7 @@ class Conversation:
         self.asked_presence = False
         self.gave_up = False
         """Whether the technician was our idea, not the caller's."""
-        self.ending: EndCall | None = None
+        self.pending_end: EndCall | None = None
         """What comes after the last words, once they are being said."""
         self.awaiting_answer = False
         """A technician check or a callback is under way; the caller's words change nothing."""
@@ -78,7 +78,7 @@ class Conversation:
     @property
     def deaf(self) -> bool:
         """Whether nothing that the caller does changes anything any more, or just now."""
-        return self.ending is not None or self.awaiting_answer
+        return self.pending_end is not None or self.awaiting_answer
 
     # ---- the way through the call -----------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Conversation:
 
     def say_goodbye(self, *prompts: Prompt, outcome: str = "completed", failure: str = "") -> None:
         """The last words; nothing interrupts them."""
-        self.end_with(prompts, EndCall(Next.HANGUP, outcome, failure))
+        self.end_with(prompts, EndCall(NextStep.HANGUP, outcome, failure))
 
     def be_patient(self) -> None:
         """The caller is busy: allow a long silence before asking again."""
@@ -164,7 +164,7 @@ class Conversation:
         """Too many provider errors in a row, the last in *stage*: a person takes over."""
         self.note("fallback", reason="provider_errors")
         self.move(Trigger.TROUBLE)
-        self.end_with((Prompt.ERROR, Prompt.TRANSFER), EndCall(Next.TRANSFER, "failed", stage))
+        self.end_with((Prompt.ERROR, Prompt.TRANSFER), EndCall(NextStep.TRANSFER, "failed", stage))
 
     def store_callback(self) -> None:
         assert self.slots.number is not None
@@ -202,10 +202,10 @@ class Conversation:
         self.silence.stop(self.now)
         self._commands += self.floor.carry_on()
 
-    def end_with(self, prompts: tuple[Prompt, ...], ending: EndCall) -> None:
-        """Say *prompts*, which nothing interrupts; then the call ends as *ending* says."""
+    def end_with(self, prompts: tuple[Prompt, ...], end: EndCall) -> None:
+        """Say *prompts*, which nothing interrupts; then the call ends as *end* says."""
         self.say(self.sentences(*prompts), After.END)
-        self.ending = ending
+        self.pending_end = end
 
     def pause(self) -> None:
         """The solution has been said: leave the caller the time to try it."""

@@ -1,4 +1,8 @@
-"""Everything the dialogue can learn of the world; the counterpart of :mod:`commands`."""
+"""Everything the dialogue can learn of the world; the counterpart of :mod:`commands`.
+
+An event is named for what has happened (``PlayoutStopped``), a command for what is to be done
+(``StopPlayout``).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ class WordsSoFar:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnEnded:
+class CallerSaid:
     """The caller has finished speaking."""
 
     text: str
@@ -132,7 +136,7 @@ Event = (
     | SpeechLasted
     | Paused
     | WordsSoFar
-    | TurnEnded
+    | CallerSaid
     | DigitPressed
     | PlayoutBegan
     | PlayoutEnded

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from voicebot.dialogue import events as ev
 from voicebot.dialogue.answering import Answering
-from voicebot.dialogue.commands import Command, EndCall, Next
+from voicebot.dialogue.commands import Command, EndCall, NextStep
 from voicebot.dialogue.conversation import Conversation
 from voicebot.dialogue.deciding import is_question, rest_of_answer
 from voicebot.dialogue.floor import After
@@ -65,7 +65,7 @@ class DialogueMachine:
                 talk.pause_until = None
             case Paused():
                 talk.late.caller_paused(event.at)
-            case SpeechLasted() | ev.WordsSoFar() | ev.TurnEnded() | ev.DigitPressed():
+            case SpeechLasted() | ev.WordsSoFar() | ev.CallerSaid() | ev.DigitPressed():
                 self._answering.handle(event)
             case ev.ModelWrote() | ev.ModelEnded() | ev.ModelFailed():
                 self._answering.handle(event)
@@ -94,7 +94,7 @@ class DialogueMachine:
     def deadline(self) -> float | None:
         """When to call ``handle(Tick())``, as things stand."""
         talk = self.talk
-        if talk.ending is not None:
+        if talk.pending_end is not None:
             return None
         times = (
             self._limit_at, talk.pause_until, talk.late.due, talk.keypad.deadline(),
@@ -106,7 +106,7 @@ class DialogueMachine:
     def _owes_something(self) -> bool:
         """Whether the caller waits for us and hears nothing."""
         talk = self.talk
-        if talk.ending is not None:
+        if talk.pending_end is not None:
             return False
         if talk.floor.speaking:
             return not talk.floor.audible
@@ -152,14 +152,14 @@ class DialogueMachine:
             case After.SOLUTION_PAUSE:
                 talk.pause()
             case After.END:
-                assert talk.ending is not None
-                talk.act(talk.ending)
+                assert talk.pending_end is not None
+                talk.act(talk.pending_end)
 
     # ---- silence and limits -----------------------------------------------------------------
 
     def _on_tick(self) -> None:
         talk, now = self.talk, self.talk.now
-        if talk.ending is not None:
+        if talk.pending_end is not None:
             return
         if self._limit_at is not None and now >= self._limit_at:
             talk.note("fallback", reason="call_limit")
@@ -206,18 +206,18 @@ class DialogueMachine:
     def _on_technician_checked(self, available: bool) -> None:
         talk = self.talk
         talk.awaiting_answer = False
-        if talk.ending is not None:
+        if talk.pending_end is not None:
             return
         lead = (Prompt.GIVE_UP_TRANSFER,) if talk.gave_up else ()
         if available:
-            talk.end_with((*lead, Prompt.TRANSFER), EndCall(Next.TRANSFER, "transferred"))
+            talk.end_with((*lead, Prompt.TRANSFER), EndCall(NextStep.TRANSFER, "transferred"))
         else:
             talk.ask(Question.CALLBACK, Prompt.NO_TECHNICIAN)
 
     def _on_callback_stored(self, stored: bool) -> None:
         talk = self.talk
         talk.awaiting_answer = False
-        if talk.ending is not None:
+        if talk.pending_end is not None:
             return
         talk.move(Trigger.ARRANGED)
         prompt = Prompt.CALLBACK_STORED if stored else Prompt.CALLBACK_FAILED

@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallStarted:
+class CallStartRecord:
     """A call was accepted. Told again for a call that comes back from a failed transfer."""
 
     call_id: str
@@ -71,10 +71,10 @@ class UseRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallEnded:
+class CallEndRecord:
     """A call was handed back or hung up.
 
-    The counts are those since the last :class:`CallStarted` of this call; the journal adds them
+    The counts are those since the last :class:`CallStartRecord` of this call; the journal adds them
     to earlier ones. A name, number or reason of None leaves what is already known.
     """
 
@@ -96,7 +96,7 @@ class CallEnded:
     recording: str | None = None
     """Path of the file."""
     uses: tuple[UseRecord, ...] = ()
-    """What was used since the last :class:`CallStarted`."""
+    """What was used since the last :class:`CallStartRecord`."""
 
 
-Record = CallStarted | TurnRecord | CallbackRequest | CallEnded
+Record = CallStartRecord | TurnRecord | CallbackRequest | CallEndRecord

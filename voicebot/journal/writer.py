@@ -33,8 +33,8 @@ from sqlalchemy.exc import (
 
 from voicebot.journal.records import (
     CallbackRequest,
-    CallEnded,
-    CallStarted,
+    CallEndRecord,
+    CallStartRecord,
     Record,
     TurnRecord,
 )
@@ -96,13 +96,13 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    def call_started(self, record: CallStarted) -> None:
+    def call_started(self, record: CallStartRecord) -> None:
         self._put(_Item(record))
 
     def turn_ended(self, record: TurnRecord) -> None:
         self._put(_Item(record))
 
-    def call_ended(self, record: CallEnded) -> None:
+    def call_ended(self, record: CallEndRecord) -> None:
         self._put(_Item(record))
 
     def callback_requested(self, record: CallbackRequest) -> Future[int]:
@@ -243,10 +243,10 @@ def _cause(error: Exception) -> str:
 
 def _write(connection: Connection, record: Record) -> int:
     """Insert or update; returns a callback's number, else 0."""
-    if isinstance(record, CallStarted):
+    if isinstance(record, CallStartRecord):
         _begin(connection, record)
         return 0
-    if isinstance(record, CallEnded):
+    if isinstance(record, CallEndRecord):
         _ensure_call(connection, record.call_id, record.ended_at)
         _end(connection, record)
         return 0
@@ -260,7 +260,7 @@ def _write(connection: Connection, record: Record) -> int:
     return int(key[0])
 
 
-def _begin(connection: Connection, record: CallStarted) -> None:
+def _begin(connection: Connection, record: CallStartRecord) -> None:
     known = select(calls.c.id).where(calls.c.id == record.call_id)
     if connection.execute(known).first() is None:
         values = asdict(record)
@@ -280,7 +280,7 @@ def _ensure_call(connection: Connection, call_id: str, at: datetime) -> None:
         connection.execute(insert(calls).values(id=call_id, started_at=at))
 
 
-def _end(connection: Connection, record: CallEnded) -> None:
+def _end(connection: Connection, record: CallEndRecord) -> None:
     this = calls.c.id == record.call_id
     before = connection.execute(select(calls).where(this)).mappings().one()
     values: dict[str, Any] = {

@@ -49,8 +49,8 @@ class TurnEnds:
         self._model = str(model)
         self.metrics = metrics
 
-    def open(self, call_id: str, judged: Judged) -> EndListener:
-        return EndListener(self, call_id, judged)
+    def open(self, call_id: str, judged: Judged) -> TurnEndListener:
+        return TurnEndListener(self, call_id, judged)
 
     async def probability(self, pcm: bytes) -> float:
         """How likely the speaker of *pcm* has finished. Raises WorkerError."""
@@ -59,7 +59,7 @@ class TurnEnds:
         return found
 
 
-class EndListener:
+class TurnEndListener:
     """One call's. All methods return at once."""
 
     def __init__(self, ends: TurnEnds, call_id: str, judged: Judged) -> None:

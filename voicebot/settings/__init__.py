@@ -1,4 +1,4 @@
-"""How settings are read: from which files, text into values, and what is wrong with them together.
+"""The settings: which there are, text into values, from which files, what is wrong with them.
 
-The settings themselves are in :mod:`voicebot.config`.
+What puts these together is :mod:`voicebot.config`.
 """

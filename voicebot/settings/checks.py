@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from voicebot.config import Settings
+from voicebot.settings.table import Settings
 
 
 def faults(settings: Settings) -> list[str]:

@@ -2,7 +2,7 @@
 
 Secrets have files of their own so that they are in no environment, no image and no command line,
 where other programs see them. Nothing here knows which settings there are
-(:mod:`voicebot.config`). A fault is a sentence that names the file and what to do.
+(:mod:`voicebot.settings.table`). A fault is a sentence that names the file and what to do.
 """
 
 from __future__ import annotations

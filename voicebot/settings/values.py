@@ -2,7 +2,7 @@
 
 A parser takes what stands in the file or the environment and returns the value, or raises
 ValueError with what is allowed, worded to follow the setting's name and value. Nothing here knows
-which settings there are (see :mod:`voicebot.config`).
+which settings there are (see :mod:`voicebot.settings.table`).
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ class TestLate:
         play >> seconds(2)
         play << notes("filler", waiting_for="stt") << says("Un instant")
         play._feed(ev.WordsSoFar("Ma box ne marche plus."))
-        play._feed(ev.TurnEnded("Ma box ne marche plus.", None, 1.0, play.now - 2))
+        play._feed(ev.CallerSaid("Ma box ne marche plus.", None, 1.0, play.now - 2))
         play << says("votre nom")
         assert play.said.startswith("Un instant")
 
@@ -229,7 +229,7 @@ class TestLate:
         play._feed(Paused(1, play.now))
         play >> seconds(2)
         play << says("Un instant")
-        play._feed(ev.TurnEnded("", None, 0.2, play.now - 2))
+        play._feed(ev.CallerSaid("", None, 0.2, play.now - 2))
         play << says()
         play >> heard() >> seconds(8)
         play << says("Allô")

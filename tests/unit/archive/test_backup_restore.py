@@ -21,7 +21,7 @@ from voicebot.archive import backup, recordings, snapshot
 from voicebot.archive.rsync import RsyncPlace
 from voicebot.commands.settings import saved
 from voicebot.commands.task import data_of
-from voicebot.journal import CallStarted, Journal
+from voicebot.journal import CallStartRecord, Journal
 from voicebot.journal.reader import JournalReader
 from voicebot.telemetry.metrics import Metrics
 
@@ -56,7 +56,7 @@ def test_what_was_destroyed_comes_back(house: House, capsys: Capture) -> None:
     with closing(JournalReader(house.journal_url)) as reader:
         assert {call["id"] for call in reader.recent(10)} == {call_id(1), call_id(2)}
     journal = Journal(house.journal_url, Metrics())  # and a service can go on with it
-    journal.call_started(CallStarted(call_id=call_id(3), started_at=NOW))
+    journal.call_started(CallStartRecord(call_id=call_id(3), started_at=NOW))
     assert journal.close()
     assert recordings.WORK not in house.files()
 
@@ -64,7 +64,7 @@ def test_what_was_destroyed_comes_back(house: House, capsys: Capture) -> None:
 def test_a_backup_beside_a_writing_service_is_consistent(house: House) -> None:
     house.live(1)
     journal = Journal(house.journal_url, Metrics())
-    journal.call_started(CallStarted(call_id=call_id(2), started_at=NOW))
+    journal.call_started(CallStartRecord(call_id=call_id(2), started_at=NOW))
     growing = house.record(2, suffix=".wav.part")
     try:
         assert voicebot("backup", str(house.backups)) == 0

@@ -22,7 +22,7 @@ from voicebot.archive.erasure import Number, holding
 from voicebot.archive.place import Snapshot
 from voicebot.commands import forget
 from voicebot.commands.machine import Machine
-from voicebot.journal import CallStarted, Journal
+from voicebot.journal import CallStartRecord, Journal
 from voicebot.journal.reader import JournalReader
 from voicebot.prompts import learned
 from voicebot.prompts.cache import PromptCache
@@ -172,7 +172,7 @@ def test_beside_a_service_that_writes(house: House) -> None:
     try:
         assert voicebot("forget", PIERRE, "--yes") == 0
         assert PIERRE.encode() not in on_disk(house)
-        journal.call_started(CallStarted(call_id=call_id(2), started_at=NOW))
+        journal.call_started(CallStartRecord(call_id=call_id(2), started_at=NOW))
     finally:
         assert journal.close()
     with closing(JournalReader(house.journal_url)) as reader:

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.support.call_stage import NotedJournal
 from voicebot.call.ledger import CallLedger
-from voicebot.call.lines import Ending
+from voicebot.call.lines import CallResult
 from voicebot.call.notes import CallNotes
 from voicebot.dialogue.slots import Slots
 from voicebot.providers.interfaces import Transcript
@@ -53,7 +53,7 @@ class House:
         self.now += 1.0
 
     def end(self) -> None:
-        self.ledger.ended(Ending(outcome="completed", ended_by="bot"), Slots(), self.now)
+        self.ledger.ended(CallResult(outcome="completed", ended_by="bot"), Slots(), self.now)
 
     def value(self, name: str, **labels: str) -> float:
         found = self.metrics.registry.get_sample_value(name, labels)

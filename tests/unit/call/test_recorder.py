@@ -23,14 +23,8 @@ from pathlib import Path
 import pytest
 
 from voicebot.audio.pcm import FRAME_SAMPLES, FRAME_SECONDS
-from voicebot.call.recorder import (
-    BATCH_FRAMES,
-    GATHER_SECONDS,
-    HEADER_BYTES,
-    Recorder,
-    header,
-    recover,
-)
+from voicebot.call.recorder import BATCH_FRAMES, GATHER_SECONDS, Recorder
+from voicebot.call.recording_file import HEADER_BYTES, header, recover
 from voicebot.telemetry.metrics import Metrics
 
 CALL = "3f2a7f0e-8a4b-4a53-9a56-1f1d0a6ad777"
@@ -150,7 +144,7 @@ def test_at_the_bound_frames_are_dropped_counted_and_replaced_by_silence(
 
     with recording_to(tmp_path, metrics, capacity=2) as recorder:
         recording = recorder.open(CALL)
-        monkeypatch.setattr("voicebot.call.recorder.os.fsync", slow_fsync)
+        monkeypatch.setattr("voicebot.call.recording_file.os.fsync", slow_fsync)
         other = recorder.open("other")
         eventually(lambda: recorder.pending == 0)
         other.write(CALLER, BOT)
@@ -221,7 +215,7 @@ def test_a_disk_that_fails_costs_the_rest_of_its_recording_and_no_other(
             raise OSError(errno.EIO, "Input/output error", name)
         return real_write(fd, data)
 
-    monkeypatch.setattr("voicebot.call.recorder.os.write", write)
+    monkeypatch.setattr("voicebot.call.recording_file.os.write", write)
     with recording_to(tmp_path, metrics) as recorder:
         calls = [recorder.open("broken"), recorder.open("well")]
         for _ in range(50):
@@ -249,9 +243,9 @@ def test_who_refuses_after_the_disk_has_failed_leaves_no_file_either(
     def fsync(fd: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("voicebot.call.recorder.os.write", write)
+    monkeypatch.setattr("voicebot.call.recording_file.os.write", write)
     if not finished:
-        monkeypatch.setattr("voicebot.call.recorder.os.fsync", fsync)
+        monkeypatch.setattr("voicebot.call.recording_file.os.fsync", fsync)
     with recording_to(tmp_path, metrics) as recorder:
         call = recorder.open(CALL)
         for _ in range(50):

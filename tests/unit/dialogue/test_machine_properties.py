@@ -91,7 +91,7 @@ class AnyCall(RuleBasedStateMachine):
             self.tell(SpeechLasted(self.now))
         self.now += speech
         self.words_owed = False
-        self.tell(ev.TurnEnded(text, yes, speech, self.now))
+        self.tell(ev.CallerSaid(text, yes, speech, self.now))
 
     @rule(text=TEXTS, late=st.booleans())
     def caller_pauses(self, text: str, late: bool) -> None:
@@ -107,7 +107,7 @@ class AnyCall(RuleBasedStateMachine):
     @rule(text=TEXTS)
     def the_turn_ends(self, text: str) -> None:
         self.words_owed = False
-        self.tell(ev.TurnEnded(text, None, 0.5, self.now))
+        self.tell(ev.CallerSaid(text, None, 0.5, self.now))
 
     @precondition(lambda self: self.requests)
     @rule(pieces=st.lists(WRITTEN, max_size=4), end=st.sampled_from(["", "ended", "failed"]))

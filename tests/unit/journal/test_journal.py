@@ -20,8 +20,8 @@ from sqlalchemy import Connection, text
 
 from voicebot.journal import (
     CallbackRequest,
-    CallEnded,
-    CallStarted,
+    CallEndRecord,
+    CallStartRecord,
     Journal,
     JournalError,
     TurnRecord,
@@ -65,8 +65,8 @@ def reading(url: str) -> Iterator[JournalReader]:
         reader.close()
 
 
-def started(call_id: str = CALL, **more: Any) -> CallStarted:
-    return CallStarted(call_id=call_id, started_at=NOON, **more)
+def started(call_id: str = CALL, **more: Any) -> CallStartRecord:
+    return CallStartRecord(call_id=call_id, started_at=NOON, **more)
 
 
 def turn(number: int, call_id: str = CALL, **more: Any) -> TurnRecord:
@@ -80,9 +80,9 @@ def turn(number: int, call_id: str = CALL, **more: Any) -> TurnRecord:
     return TurnRecord(call_id=call_id, number=number, **values)
 
 
-def ended(call_id: str = CALL, **more: Any) -> CallEnded:
+def ended(call_id: str = CALL, **more: Any) -> CallEndRecord:
     values: dict[str, Any] = {"outcome": "completed", "ended_by": "bot", **more}
-    return CallEnded(call_id=call_id, ended_at=NOON + timedelta(seconds=102), **values)
+    return CallEndRecord(call_id=call_id, ended_at=NOON + timedelta(seconds=102), **values)
 
 
 def value(metrics: Metrics, name: str) -> float | None:
@@ -253,7 +253,7 @@ def test_closing_gives_up_in_time_and_says_what_was_lost(
 def test_times_of_any_zone_are_kept_as_the_same_instant(tmp_path: Path) -> None:
     paris = timezone(timedelta(hours=2))
     with journal_at(url_of(tmp_path)) as journal:
-        journal.call_started(CallStarted(call_id=CALL, started_at=NOON.astimezone(paris)))
+        journal.call_started(CallStartRecord(call_id=CALL, started_at=NOON.astimezone(paris)))
     with reading(url_of(tmp_path)) as reader:
         assert reader.find(CALL)["started_at"] == NOON
 
@@ -332,11 +332,11 @@ def test_what_a_call_used_is_kept_and_summed_over_its_returns(tmp_path: Path) ->
         for ending in ((used("a", 10, 0.01),), (used("a", 5, 0.005), used("b", 1, 0.1))):
             journal.call_started(started(CALL))
             journal.call_ended(
-                CallEnded(call_id=CALL, ended_at=NOON, outcome="x", ended_by="bot", uses=ending)
+                CallEndRecord(call_id=CALL, ended_at=NOON, outcome="x", ended_by="bot", uses=ending)
             )
         journal.call_started(started("unpriced"))
         journal.call_ended(
-            CallEnded(
+            CallEndRecord(
                 call_id="unpriced", ended_at=NOON, outcome="x", ended_by="bot",
                 uses=(used("a", 10, 0.01), used("c", 1, None)),
             )
@@ -359,7 +359,7 @@ def test_a_journal_of_the_first_version_gets_what_it_lacks(tmp_path: Path) -> No
     with journal_at(url_of(tmp_path)) as journal:
         journal.call_started(started(CALL))
         journal.call_ended(
-            CallEnded(
+            CallEndRecord(
                 call_id=CALL, ended_at=NOON, outcome="x", ended_by="bot", uses=(used("a", 1, 2.0),)
             )
         )
@@ -396,13 +396,13 @@ def test_a_percentile_is_a_value_that_was_measured(values: Any, expected: float 
 WRITER = """
     import sys
     from datetime import UTC, datetime
-    from voicebot.journal import CallbackRequest, CallStarted, Journal, TurnRecord
+    from voicebot.journal import CallbackRequest, CallStartRecord, Journal, TurnRecord
     from voicebot.telemetry.metrics import Metrics
     journal = Journal(sys.argv[1], Metrics())
     now = datetime.now(UTC)
     for n in range(100_000):
         call = f"call-{n}"
-        journal.call_started(CallStarted(call_id=call, started_at=now))
+        journal.call_started(CallStartRecord(call_id=call, started_at=now))
         journal.turn_ended(TurnRecord(call_id=call, number=1, started_at=now, state_from="a",
                                       state_to="b", outcome="answered", caller_text="x" * 500))
         request = CallbackRequest(call_id=call, requested_at=now, number=str(n))

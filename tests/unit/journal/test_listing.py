@@ -11,7 +11,14 @@ from types import ModuleType
 import pytest
 
 from voicebot.commands import callbacks, calls
-from voicebot.journal import CallbackRequest, CallEnded, CallStarted, Journal, TurnRecord, UseRecord
+from voicebot.journal import (
+    CallbackRequest,
+    CallEndRecord,
+    CallStartRecord,
+    Journal,
+    TurnRecord,
+    UseRecord,
+)
 from voicebot.telemetry.metrics import Metrics
 
 CALL = "3f2a7f0e-8a4b-4a53-9a56-1f1d0a6ad777"
@@ -29,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def journal(place: Path) -> None:
     journal = Journal(f"sqlite:///{place}/journal.db", Metrics())
-    journal.call_started(CallStarted(call_id=CALL, started_at=NOON))
+    journal.call_started(CallStartRecord(call_id=CALL, started_at=NOON))
     journal.turn_ended(
         TurnRecord(
             call_id=CALL, number=0, started_at=NOON, state_from="init", state_to="welcome",
@@ -50,7 +57,7 @@ def journal(place: Path) -> None:
         )
     )  # fmt: skip
     journal.call_ended(
-        CallEnded(
+        CallEndRecord(
             call_id=CALL, ended_at=NOON + timedelta(seconds=102), outcome="callback",
             ended_by="bot", caller_name="Zoé Lefèvre", caller_number="0612345678", turns=2,
             reason="internet", recording="var/recordings/1.wav",
@@ -78,7 +85,7 @@ def command(module: ModuleType, *words: str) -> int:
 def test_probes_are_no_callers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     probe = "0b6bd0de-0d55-8b0f-9a53-5a0c31f2a4d1"
     journal = Journal(f"sqlite:///{place}/journal.db", Metrics())
-    journal.call_started(CallStarted(call_id=probe, started_at=NOON, traffic="probe"))
+    journal.call_started(CallStartRecord(call_id=probe, started_at=NOON, traffic="probe"))
     assert journal.close()
     assert command(calls) == 0
     assert probe[:8] not in capsys.readouterr().out

@@ -17,7 +17,7 @@ from tests.support.waiting import until
 from voicebot.audio.pcm import BYTES_PER_SECOND
 from voicebot.providers import turn_ends
 from voicebot.providers.smart_turn import SECONDS
-from voicebot.providers.turn_ends import HEARD, EndListener, TurnEnds
+from voicebot.providers.turn_ends import HEARD, TurnEndListener, TurnEnds
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.jobs import JUDGE_END, Job
 from voicebot.workers.pool import WorkerError, WorkerPool
@@ -35,7 +35,7 @@ class Line:
         self.logged: Sequence[Mapping[str, Any]] = ()
         """In the end: what an operator reads about it."""
         self.timely = True
-        self.ears: EndListener = TurnEnds(pool, model, metrics).open("call", self._told)
+        self.ears: TurnEndListener = TurnEnds(pool, model, metrics).open("call", self._told)
 
     def _told(self, pause: int, probability: float) -> bool:
         self.told.append((pause, probability))
