@@ -107,7 +107,7 @@ async def _start(
     """Everything that calls need, owned by *stack*."""
     journal = Journal(settings.journal_url, metrics)
     stack.push_async_callback(asyncio.to_thread, journal.close)
-    recorder = _start_recorder(settings, metrics, stack)
+    recorder = await _start_recorder(settings, metrics, stack)
     traces = await _start_tracing(settings, metrics, stack)
     speech = await engines.start(settings, script, tariff, cores, metrics)
     stack.push_async_callback(speech.close)
@@ -163,10 +163,13 @@ def _start_control(
     return control
 
 
-def _start_recorder(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Recorder | None:
+async def _start_recorder(
+    settings: Settings, metrics: Metrics, stack: AsyncExitStack
+) -> Recorder | None:
     if not settings.record_calls:
         return None
-    recording_file.recover(settings.recordings_dir)
+    # In a thread: it looks through the folders of all days, which are as many as are kept.
+    await asyncio.to_thread(recording_file.recover, settings.recordings_dir)
     recorder = Recorder(settings.recordings_dir, metrics)
     stack.push_async_callback(asyncio.to_thread, recorder.close)
     return recorder

@@ -11,7 +11,11 @@ import socket
 
 
 def notify(message: str) -> bool:
-    """Send *message* (``READY=1``, …); False when not run by systemd, or it does not listen."""
+    """Send *message* (``READY=1``, …); False when not run by systemd, or it does not listen.
+
+    Never waits: the event loop sends these, and a systemd that reads nothing any more (one that has
+    crashed freezes) must not take the calls with it.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
@@ -19,6 +23,7 @@ def notify(message: str) -> bool:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.setblocking(False)
             sock.connect(address)
             sock.sendall(message.encode())
     except OSError:

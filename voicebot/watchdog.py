@@ -30,8 +30,9 @@ class Watchdog:
 
     def alive(self, now: float) -> None:
         """The loop moves."""
-        if self._notify_every is not None and now - self._notified >= self._notify_every:
-            systemd.notify("WATCHDOG=1")
+        every = self._notify_every
+        due = every is not None and now - self._notified >= every
+        if due and systemd.notify("WATCHDOG=1"):
             self._notified = now
         # Each time costs a thread: not oftener than needed.
         if now - self._armed >= self._limit / 4:

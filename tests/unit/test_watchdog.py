@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from voicebot.watchdog import Watchdog
 
 LOOP = """
 import asyncio, re, time
@@ -59,3 +67,33 @@ def test_so_is_one_that_keeps_the_interpreter_to_itself() -> None:
 
 def test_it_can_be_switched_off() -> None:
     assert run(0, "time.sleep(0.7)").returncode == 0
+
+
+def test_a_systemd_that_reads_nothing_holds_up_no_call_and_is_told_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others,
+    ):
+        systemd.bind(address)
+        systemd.setblocking(False)
+        others.setblocking(False)
+        others.connect(address)
+        with suppress(BlockingIOError):
+            while others.send(b"X=1"):
+                pass
+        watchdog = Watchdog(0, 0.0)
+        beat = threading.Thread(target=watchdog.alive, args=(1.0,), daemon=True)
+        beat.start()
+        beat.join(10)
+        assert not beat.is_alive()
+
+        with suppress(BlockingIOError):
+            while systemd.recv(100):
+                pass
+        watchdog.alive(1.1)
+        assert systemd.recv(100) == b"WATCHDOG=1"

@@ -218,8 +218,11 @@ class Recorder:
         if file:
             # If even this fails, the .part file stays, and recover() finishes it at the next start.
             with suppress(OSError):
-                file.finish()
-            file.release()
+                if not file.finish():
+                    recording.path = None
+            # Some file systems tell of a write that failed only now. The thread lives on.
+            with suppress(OSError):
+                file.release()
 
 
 def _remove_kept(recording: Recording) -> None:

@@ -125,7 +125,8 @@ class FinalWords:
 
     def take_final(self, segment: Segment) -> None:
         """A final segment has come; one of an earlier turn only counts as an answer."""
-        self._answers += segment.asked_for
+        # One more than was asked for would answer the next wish before its words have come.
+        self._answers = min(self._answers + segment.asked_for, self._asked)
         self._covered = max(self._covered, segment.end)
         if segment.text and (segment.start + segment.end) / 2 >= self._turn_began:
             self._segments.append(segment)

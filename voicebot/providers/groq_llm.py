@@ -187,15 +187,16 @@ def _text(chunk: Any) -> str:
 
 
 def _usage(chunk: Any) -> _Usage | None:
-    """What the request used, if *chunk* is the one that tells."""
+    """What the request used, if *chunk* is the one that tells, and what it tells can be."""
     usage = getattr(getattr(chunk, "x_groq", None), "usage", None)
     details = getattr(usage, "prompt_tokens_details", None)
     read = getattr(usage, "prompt_tokens", None)
     written = getattr(usage, "completion_tokens", None)
     cached = getattr(details, "cached_tokens", None)
+    cached = cached if isinstance(cached, int) else 0
     if not isinstance(read, int) or not isinstance(written, int):
         return None
-    return read, cached if isinstance(cached, int) else 0, written
+    return (read, cached, written) if 0 <= cached <= read and written >= 0 else None
 
 
 def _estimated(request: ModelRequest, pieces: int) -> _Usage:

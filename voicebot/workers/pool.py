@@ -59,7 +59,7 @@ class _Ticket:
     call: Call = field(compare=False)
     done: asyncio.Future[Any] = field(compare=False)
     tried: bool = field(compare=False, default=False)
-    impatience: asyncio.TimerHandle | None = field(compare=False, default=None)
+    impatience: asyncio.TimerHandle = field(compare=False, init=False)
 
 
 class WorkerPool:
@@ -151,12 +151,6 @@ class WorkerPool:
         ticket = _Ticket(
             priority, next(self._numbers), job, Call(job.target, args), loop.create_future()
         )
-        ticket.impatience = loop.call_later(
-            job.patience,
-            self._fail, ticket, "timeout",
-            f"no worker was free for {job.patience:g} s: lower MAX_CONCURRENT_CALLS, or add to "
-            "WORKER_CORES",
-        )  # fmt: skip
         self._put(ticket)
         try:
             return await ticket.done
@@ -173,6 +167,14 @@ class WorkerPool:
         return sum(ticket.priority is priority for ticket in list(self._queue))
 
     def _put(self, ticket: _Ticket) -> None:
+        """Queue *ticket*, for as long as its patience lasts."""
+        patience = ticket.job.patience
+        ticket.impatience = asyncio.get_running_loop().call_later(
+            patience,
+            self._fail, ticket, "timeout",
+            f"no worker was free for {patience:g} s: lower MAX_CONCURRENT_CALLS, or add to "
+            "WORKER_CORES",
+        )  # fmt: skip
         bisect.insort(self._queue, ticket)
         self._wake_one()
 
@@ -276,7 +278,6 @@ class WorkerPool:
 
     async def _do(self, worker: WorkerProcess, ticket: _Ticket) -> None:
         job = ticket.job
-        assert ticket.impatience is not None, "set by run() before it is queued"
         ticket.impatience.cancel()
         try:
             answer = await worker.call(ticket.call, job.deadline, self._most_memory)

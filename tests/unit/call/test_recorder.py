@@ -227,6 +227,67 @@ def test_a_disk_that_fails_costs_the_rest_of_its_recording_and_no_other(
     assert lengths == [12 * FRAME_SAMPLES, 50 * FRAME_SAMPLES], "three batches, and all"
 
 
+def test_a_disk_that_fails_at_the_first_sound_leaves_no_file_and_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is full does: there is room for a name, and for nothing in it."""
+    metrics = Metrics()
+    real_write = os.write
+
+    def write(fd: int, data: memoryview) -> int:
+        if os.fstat(fd).st_size >= HEADER_BYTES:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_write(fd, data)
+
+    monkeypatch.setattr("voicebot.call.recording_file.os.write", write)
+    with recording_to(tmp_path, metrics) as recorder:
+        call = recorder.open(CALL)
+        for _ in range(50):
+            call.write(CALLER, BOT)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert call.path is None
+
+
+def test_a_disk_that_tells_of_its_failure_at_the_end_stops_no_other_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS does, and quotas: close() fails too. What it was is the first call's trouble alone."""
+    metrics = Metrics()
+    real_write, real_close = os.write, os.close
+    failing: set[int] = set()
+
+    def write(fd: int, data: memoryview) -> int:
+        if os.fstat(fd).st_size > 3_000 and not failing:
+            failing.add(fd)
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return real_write(fd, data)
+
+    def close(fd: int) -> None:
+        real_close(fd)
+        if fd in failing:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    def fsync(fd: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with recording_to(tmp_path, metrics) as recorder:
+        with monkeypatch.context() as patched:
+            patched.setattr("voicebot.call.recording_file.os.write", write)
+            patched.setattr("voicebot.call.recording_file.os.close", close)
+            patched.setattr("voicebot.call.recording_file.os.fsync", fsync)
+            first = recorder.open(CALL)
+            for _ in range(50):
+                first.write(CALLER, BOT)
+            eventually(lambda: recorder.pending == 0 and bool(failing))
+            first.close()
+            eventually(lambda: recorder.pending == 0)
+        second = recorder.open(CALL)
+        for _ in range(50):
+            second.write(CALLER, BOT)
+    assert second.path is not None
+    assert len(sides(second.path)[0]) == 50 * FRAME_SAMPLES
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_who_refuses_after_the_disk_has_failed_leaves_no_file_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool

@@ -98,6 +98,23 @@ def test_the_answer_to_an_earlier_pause_does_not_answer_a_later_one() -> None:
     assert words.text == "zéro six douze"
 
 
+def test_an_answer_too_many_does_not_answer_what_is_asked_later() -> None:
+    words = FinalWords()
+    words.begin_turn()
+    words.sent(1.0)
+    words.ask()
+    words.take_final(final(0.0, 0.5, "oui", asked_for=True))
+    words.take_final(final(0.5, 0.5, asked_for=True))
+    assert words.answered
+
+    words.begin_turn()
+    words.sent(2.0)
+    words.ask()
+    assert not words.answered
+    words.take_final(final(1.0, 2.0, "bonjour", asked_for=True))
+    assert (words.answered, words.text) == (True, "bonjour")
+
+
 def test_words_of_the_turn_before_are_not_said_twice() -> None:
     words = FinalWords()
     words.begin_turn()

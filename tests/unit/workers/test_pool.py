@@ -18,6 +18,7 @@ from tests.support.jobs import job
 from voicebot.telemetry.metrics import Metrics
 from voicebot.workers.jobs import Call, Priority
 from voicebot.workers.pool import WorkerError, WorkerPool
+from voicebot.workers.process import WorkerProcess
 
 CORE = min(os.sched_getaffinity(0))
 
@@ -162,6 +163,30 @@ def test_a_crash_costs_a_worker_but_not_the_job(tmp_path: Path) -> None:
     run(story)
     assert restarts(metrics) == 1
     assert finished(metrics, "ok") == 1
+
+
+def no_more_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the system has no room for a process."""
+
+    async def refused(core: int) -> WorkerProcess:
+        raise OSError("no room")
+
+    monkeypatch.setattr(WorkerProcess, "start", refused)
+
+
+def test_a_job_whose_worker_died_waits_no_longer_than_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics = Metrics()
+
+    async def story() -> None:
+        async with pool_of(1, metrics) as pool, asyncio.timeout(20):
+            no_more_workers(monkeypatch)
+            with pytest.raises(WorkerError, match=r"no worker was free for 0.2 s"):
+                await pool.run(job("crash", patience=0.2))
+
+    run(story)
+    assert finished(metrics, "timeout") == 1
 
 
 def test_a_job_that_crashes_twice_is_given_up_and_the_next_one_runs() -> None:
