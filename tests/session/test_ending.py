@@ -11,16 +11,25 @@ from typing import cast
 import pytest
 
 from tests.support import virtual_time
-from tests.support.call_stage import SPEECH, CallStage, NotedJournal, ScriptedStt, ScriptedTts
+from tests.support.call_stage import (
+    SPEECH,
+    CallStage,
+    NotedJournal,
+    ScriptedModel,
+    ScriptedStt,
+    ScriptedTts,
+)
 from voicebot import script_file
 from voicebot.audio import pcm
 from voicebot.audiosocket.protocol import RemoteProtocolError
+from voicebot.call.callbacks import CALLBACK_DEADLINE
 from voicebot.call.recorder import Recorder
 from voicebot.call.traffic import new_probe_id
 from voicebot.call.transport import PeerStalledError
 from voicebot.dialogue.answering import Answering
 from voicebot.dialogue.commands import NextStep
 from voicebot.prompts.learned import Learned, Privacy
+from voicebot.providers.interfaces import ProviderError, Stage, Transcript
 from voicebot.telemetry.metrics import Metrics
 
 
@@ -117,6 +126,26 @@ def test_a_callback_that_the_journal_does_not_confirm_is_not_promised() -> None:
     virtual_time.run(story())
 
 
+def test_who_hangs_up_while_a_callback_is_stored_is_told_nothing_more() -> None:
+    async def story() -> None:
+        texts = ["bonjour", "Pierre Dupont 06 12 34 56 78", "oui", "un technicien", "oui"]
+        stage = CallStage(
+            ScriptedStt(list(texts)), journal=NotedJournal(answers=False), technician=False
+        )
+        await stage.start()
+        for _ in texts[:-1]:
+            await stage.answer()
+        await stage.listen_until_silent()
+        await stage.say(1.0)
+        await stage.listen(1.2)
+        assert stage.journal.callbacks
+        await stage.hang_up()
+        await asyncio.sleep(CALLBACK_DEADLINE + 1)
+        assert stage.session.state == "transfer"
+
+    virtual_time.run(story())
+
+
 def test_a_callback_is_confirmed_without_waiting_for_the_voice() -> None:
     async def story() -> None:
         texts = ["bonjour", "Pierre Dupont 06 12 34 56 78", "oui", "un technicien", "oui"]
@@ -168,6 +197,62 @@ def test_a_lost_connection_says_whose_fault_it_was(error: Exception, fault: str)
         stage.session.connection_lost(error)
         await stage.session.released()
         assert failures(stage) == {(fault, "live"): 1}
+        assert stage.memory is not None
+        assert stage.memory.next_step is NextStep.TRANSFER, "a person takes over"
+
+    virtual_time.run(story())
+
+
+def test_what_the_recogniser_tells_after_the_end_changes_nothing() -> None:
+    """Its connection is closed a moment after the call."""
+
+    async def story() -> None:
+        model = ScriptedModel([['{"intent": "question"}', "Deux minutes."]])
+        stage = CallStage(ScriptedStt([...]), llm=model)
+        await stage.start()
+        await stage.listen_until_silent()
+        await stage.say(1.0)
+        await stage.listen(0.3)
+        stage.session.connection_lost(None)
+        turns = len(stage.journal.turns)
+        await stage.session.released()
+        stage.stt._on_transcript(Transcript("Combien de temps ça prend ?", 1, 0.9))
+        stage.stt._on_error(ProviderError(Stage.STT, "local", "broken", retryable=True))
+        await asyncio.sleep(1)
+        assert model.requests == []
+        assert len(stage.journal.turns) == turns
+        assert stage.events()[-1]["event"] == "ended"
+
+    virtual_time.run(story())
+
+
+def test_the_end_of_a_call_leaves_no_sentence_in_the_making() -> None:
+    async def story() -> None:
+        tts = ScriptedTts(delay=30.0)
+        stage = CallStage(ScriptedStt(["bonjour", "Pierre Dupont 06 12 34 56 78"]), tts=tts)
+        await stage.start()
+        await stage.answer()
+        await stage.listen_until_silent()
+        await stage.say(1.0)
+        await stage.listen(2.0)
+        before = asyncio.all_tasks()
+        await stage.hang_up()
+        assert len(before) > 1, "one was being made"
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    virtual_time.run(story())
+
+
+def test_sounds_without_words_are_no_turn() -> None:
+    async def story() -> None:
+        stage = CallStage(ScriptedStt([""]))
+        await stage.start()
+        await stage.listen_until_silent()
+        await stage.say(0.4)
+        await stage.listen(2.0)
+        await stage.hang_up()
+        assert [turn.number for turn in stage.journal.turns] == [0]
+        assert stage.events("caller_said") == []
 
     virtual_time.run(story())
 

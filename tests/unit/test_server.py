@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import uuid
 import weakref
@@ -375,3 +376,25 @@ def hear_out(session: CallSession) -> None:
         if session.end_command is not None:
             return
     raise AssertionError("the call does not end")
+
+
+def test_closing_waits_until_nothing_of_a_call_is_left() -> None:
+    class SlowToClose(ScriptedStt):
+        closed = False
+
+        async def close(self) -> None:
+            await asyncio.sleep(2)
+            self.closed = True
+
+    async def main() -> None:
+        house = House(asyncio.get_running_loop())
+        assert house.server._services is not None
+        stt = SlowToClose()
+        house.server._services = dataclasses.replace(house.server._services, stt=stt)
+        session = house.call()
+        assert session is not None
+        session.connection_lost(None)
+        await house.server.close()
+        assert stt.closed
+
+    virtual_time.run(main())

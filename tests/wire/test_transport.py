@@ -83,6 +83,20 @@ def test_other_rates_arrive_at_8_khz(play: Play, kind: int, rate: int) -> None:
     play(scenario)
 
 
+def test_a_rate_that_changes_within_a_call_changes_no_length(play: Play) -> None:
+    async def scenario(bot: Bot) -> None:
+        async with await FakeAsterisk.dial(bot.port) as asterisk:
+            for kind, rate in [(0x12, 16_000), (0x16, 48_000)]:
+                for _ in range(50):
+                    asterisk.say(b"\x00\x10" * (rate // 50), kind)
+            asterisk.press("1")
+            call = await bot.call()
+            await until(lambda: call.digits == "1", 5, "the digit")
+            assert pcm.seconds(call.heard) == pytest.approx(2.0, abs=0.2)
+
+    play(scenario)
+
+
 def test_a_caller_who_hangs_up_ends_the_call_without_error(play: Play) -> None:
     async def scenario(bot: Bot) -> None:
         async with await FakeAsterisk.dial(bot.port) as asterisk:

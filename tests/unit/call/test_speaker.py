@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from voicebot.audio.pcm import BYTES_PER_SECOND, FRAME_BYTES
 from voicebot.call.speaker import KEPT_SECONDS, Speaker
 from voicebot.dialogue.events import PlayoutEnded
-from voicebot.providers.interfaces import ProviderError
+from voicebot.providers.interfaces import ProviderError, Stage
 
 FRAMES = 5
 AUDIO = b"\1\0" * (FRAME_BYTES // 2) * FRAMES
@@ -26,6 +26,8 @@ class Voice:
         await asyncio.sleep(0)
         if text == "Bug.":
             raise ZeroDivisionError
+        if text == "Once." and self.asked.count(text) == 1:
+            raise ProviderError(Stage.TTS, self.name, "broken", retryable=True)
         yield self._audio
 
 
@@ -152,6 +154,42 @@ def test_without_a_filler_the_first_frame_is_the_answer() -> None:
         bot.say(1, ("Rendered.", "One."))
         await play(bot)
         assert listener.marks == ["ready", "sent", "answered"]
+
+    asyncio.run(scene())
+
+
+def test_what_could_not_be_said_is_tried_anew_the_next_time() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.say(1, ("Once.",))
+        await play(bot)
+        bot.say(2, ("Once.",))
+        await play(bot)
+        assert listener.ended == [PlayoutEnded(1, ""), PlayoutEnded(2, "Once.")]
+
+    asyncio.run(scene())
+
+
+def test_who_is_stopped_for_a_failure_says_nothing_of_the_rest() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        listener.speech_failed = lambda error: bot.stop()  # type: ignore[method-assign]
+        bot.say(1, ("Bug.", "Rendered."))
+        await play(bot, frames=0)
+        assert [bot.next_frame() for _ in range(2 * FRAMES)] == [None] * 2 * FRAMES
+
+    asyncio.run(scene())
+
+
+def test_what_is_being_said_is_not_forgotten() -> None:
+    async def scene() -> None:
+        bot, listener = speaker()
+        bot.prepare(("One.",))
+        bot.say(1, ("One.",))
+        await asyncio.sleep(0)
+        bot.forget(("One.",))
+        await play(bot)
+        assert listener.ended == [PlayoutEnded(1, "One.")]
 
     asyncio.run(scene())
 

@@ -222,6 +222,57 @@ def test_after_two_tries_the_turn_goes_to_the_next() -> None:
     play(story)
 
 
+def test_the_next_has_as_many_tries_as_the_one_before() -> None:
+    async def story() -> Stand:
+        deepgram, local = Ear("deepgram"), Ear("local")
+        stand = Stand(deepgram, local)
+        stand.stream.speech_started()
+        stand.stream.push(frame(1))
+        for stream in (deepgram, deepgram, local):
+            stream.streams[-1].on_error(BROKEN)
+            await asyncio.sleep(0.2)
+        assert (len(deepgram.streams), len(local.streams)) == (2, 2)
+        assert (await stand.turn(1, 2))[0] == "1 2"
+        return stand
+
+    play(story)
+
+
+def test_what_an_ear_tells_that_was_left_changes_nothing() -> None:
+    async def story() -> Stand:
+        deepgram, local = Ear("deepgram", [BROKEN]), Ear("local")
+        stand = Stand(deepgram, local)
+        stand.stream.speech_started()
+        stand.stream.push(frame(1))
+        stand.stream.speech_paused(1)
+        await until(lambda: bool(local.streams), 10, "the next")
+        deepgram.streams[0].on_transcript(Transcript("late", 1, 1.0))
+        deepgram.streams[0].on_error(BROKEN)
+        await until(lambda: bool(stand.transcripts), 10, "an answer")
+        assert [one.text for one in stand.transcripts] == ["1"]
+        assert (stand.errors, len(local.streams)) == ([], 1)
+        return stand
+
+    play(story)
+
+
+def test_a_turn_that_was_given_up_is_tried_once_more_for_its_words() -> None:
+    async def story() -> Stand:
+        local = Ear("local")
+        stand = Stand(local)
+        stand.stream.speech_started()
+        stand.stream.push(frame(1))
+        local.streams[0].on_error(REFUSED)
+        assert (len(local.streams), stand.errors) == (1, []), "nobody waits yet"
+        stand.stream.push(frame(2))
+        stand.stream.speech_paused(1)
+        await until(lambda: bool(stand.transcripts), 10, "an answer")
+        assert stand.transcripts[-1].text == "1 2"
+        return stand
+
+    play(story)
+
+
 def test_a_pause_while_the_ear_is_opened_again_is_answered() -> None:
     async def story() -> Stand:
         deepgram = Ear("deepgram")

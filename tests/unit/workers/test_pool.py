@@ -189,6 +189,23 @@ def test_a_job_whose_worker_died_waits_no_longer_than_any_other(
     assert finished(metrics, "timeout") == 1
 
 
+def test_workers_that_do_not_come_back_are_tried_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("voicebot.workers.pool._FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr("voicebot.workers.pool._LONGEST_BACKOFF", 0.03)
+
+    async def story() -> None:
+        async with pool_of(1) as pool:
+            no_more_workers(monkeypatch)
+            os.kill(pool.pids[0], signal.SIGKILL)
+            with capture_logs() as logs:
+                await eventually(lambda: len(logs) >= 5)
+            assert [line["after"] for line in logs[:5]] == [0.01, 0.02, 0.03, 0.03, 0.03]
+
+    run(story)
+
+
 def test_a_job_that_crashes_twice_is_given_up_and_the_next_one_runs() -> None:
     metrics = Metrics()
 
@@ -402,6 +419,7 @@ def test_closing_kills_the_workers_and_fails_what_waits(tmp_path: Path) -> None:
             pids = pool.pids
             jobs = [asyncio.ensure_future(pool.run(job("hang"))) for _ in range(3)]
             await asyncio.sleep(0)
+            await eventually(lambda: len(pool._queue) == 1)  # the others are running
             await pool.close()
             for result in await asyncio.gather(*jobs, return_exceptions=True):
                 assert isinstance(result, WorkerError)
