@@ -26,6 +26,7 @@ VERBS = {
     "emulate": "emulate Deepgram, Groq and OpenAI, to try the cloud path without keys",
     "doctor": "check this machine, and say what to do about each fault",
     "settings": "show every setting",
+    "runbook": "list the runbooks of alerts, or print one",
 }
 """Verb to its one line; the code of each is :mod:`voicebot.commands`."""
 

@@ -138,6 +138,7 @@ def test_the_commands_of_the_host_ask_what_is_in_the_containers(host: FreshHost)
     assert re.search(r"^0 active channels", host.ssh("asterisk -rx 'core show channels'"), re.M)
     assert "777" in host.ssh("asterisk -rx 'dialplan show 777@from-internal' | cat")
     assert host.ssh("voicebot calls --json --limit 1").startswith("{")
+    assert host.ssh("voicebot runbook VoicebotDown").startswith("# VoicebotDown\n")
     unknown = host.ssh("asterisk -rx 'no such command'; echo status $?", check=False)
     assert "No such command" in unknown
 

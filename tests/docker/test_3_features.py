@@ -120,7 +120,7 @@ def test_a_task_of_the_night_comes_behind_everything(hardened: Hardened) -> None
     assert (status, output) == (0, "b'idle\\n'\n")
 
 
-@pytest.mark.parametrize("command", ["calls", "callbacks", "settings", "models"])
+@pytest.mark.parametrize("command", ["calls", "callbacks", "settings", "models", "runbook"])
 def test_the_other_commands(recorded: Hardened, command: str) -> None:
     with recorded.serving(FULL):
         pass

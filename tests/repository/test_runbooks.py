@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -67,3 +71,36 @@ def test_every_alert_leads_to_a_dashboard_that_exists() -> None:
     dashboards = {c.dashboard for c in TABLE.causes}
     dashboards |= {o.dashboard for o in TABLE.objectives.values()}
     assert dashboards <= set(PAGES)
+
+
+def test_the_package_of_the_images_has_them(tmp_path: Path) -> None:
+    """Built as the Dockerfile does, of what it copies: links of the package lead out of it."""
+    dockerfile = (ROOT / "docker/voicebot/Dockerfile").read_text(encoding="utf-8")
+    stage = re.search(r"^FROM here AS wheel\n(.*?)^FROM", dockerfile, re.M | re.S)
+    assert stage
+    for what, where in re.findall(r"^COPY (?!requirements)(.+) (\S+)$", stage[1], re.M):
+        for source in (ROOT / name for name in what.split()):
+            if source.is_dir():
+                shutil.copytree(source, tmp_path / where, symlinks=True)
+            else:
+                (tmp_path / where).mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, tmp_path / where)
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
+    done = subprocess.run(
+        [sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "dist" / done.stdout.splitlines()[-1]) as wheel:
+        for page in [*(ROOT / "docs/runbooks").glob("*.md"), ROOT / "docs/how-to/be-on-call.md"]:
+            folder = "runbooks/" if page.parent.name == "runbooks" else ""
+            assert wheel.read(f"voicebot/data/{folder}{page.name}") == page.read_bytes()
+
+
+def test_the_build_of_the_images_may_see_them() -> None:
+    seen = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {"!docs/runbooks", "!docs/how-to/be-on-call.md"} <= set(seen)
+
+
+def test_a_mail_says_how_to_read_it_on_the_host() -> None:
+    mail = (ROOT / "prometheus/voicebot.tmpl").read_text(encoding="utf-8")
+    assert "voicebot runbook {{ .Labels.alertname }}\n" in mail
