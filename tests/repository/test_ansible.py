@@ -149,7 +149,6 @@ STAYS = {
     "/etc/systemd/system/prometheus": "folders that may have other settings",
     "/etc/asterisk": "a folder, and nothing is in it any more",
     "/var/lib/asterisk": "goes with the data, when asked",
-    "/var/lib/docker/voicebot-image.tar.gz": "removed as soon as it is loaded",
     "/var/lib/voicebot": "goes with the data, when asked",
     "/var/log/asterisk": "goes with the data, when asked",
 }
