@@ -20,12 +20,18 @@ EXAMPLE = REPOSITORY / "ansible" / "inventory" / "example" / "group_vars" / "app
 OF_THE_MACHINE = ("this host ", "is taken on this host", "/var/lib has", "on this host already")
 
 
-def problems(folder: Path, site: str | Mapping[str, Any]) -> list[str]:
-    """What it says of the operator's file *site*, text or variables, but for the machine itself.
+def problems(
+    folder: Path,
+    site: str | Mapping[str, Any],
+    *arguments: str,
+    hidden: str = "",
+    machine: bool = False,
+) -> list[str]:
+    """What it says of the operator's file *site*, text or variables; of the machine as well if *machine*.
 
-    The file stands in an inventory in *folder*, where an operator has it. Raises AssertionError
-    with what Ansible printed when it ended otherwise than by telling what is wrong, or by all being
-    well.
+    The file stands in an inventory in *folder*, where an operator has it; *arguments* are Ansible's.
+    Raises AssertionError with what Ansible printed when it ended otherwise than by telling what is
+    wrong, or by all being well, or when *hidden* is in it.
     """
     variables = folder / "group_vars" / "appliance"
     variables.mkdir(parents=True, exist_ok=True)
@@ -36,13 +42,15 @@ def problems(folder: Path, site: str | Mapping[str, Any]) -> list[str]:
     (variables / "vars.yml").write_text(text)
     done = subprocess.run(
         [REPOSITORY / ".venv/bin/ansible-playbook", "-i", folder, "site.yml", "--tags", "always",
-         "-e", "ansible_python_interpreter=/usr/bin/python3"],
+         "-e", "ansible_python_interpreter=/usr/bin/python3", *arguments],
         cwd=REPOSITORY / "ansible", capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     output = done.stdout + done.stderr
     assert "changed=0" in output, output
+    seen = [line[:400] for line in output.splitlines() if hidden and hidden in line]
+    assert seen == []
     told = re.search(r"thing\(s\) must be put right.*?\n(.*?)Each variable is", output, re.S)
     assert told or done.returncode == 0, output
     lines = textwrap.dedent(told[1]).splitlines() if told else []
     found = [re.sub(r"^\d+\. ", "", line.strip()) for line in lines if line.strip()]
-    return [line for line in found if not any(words in line for words in OF_THE_MACHINE)]
+    return [line for line in found if machine or not any(part in line for part in OF_THE_MACHINE)]

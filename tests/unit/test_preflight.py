@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +63,7 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
             "asterisk_rtp_ports": [20000, 20019],
             "asterisk_most_calls": 20,
             "voicebot_image": "voicebot:$(date)",
+            "voicebot_address": "192.0.2.9",
             "asterisk_tls_check_at": "30 25 * * *",
             "alertmanager_smtp_smarthost": "mail.example.org",
             "alertmanager_page_mail": "the night shift",
@@ -102,6 +103,7 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
                 "MAX_CONCURRENT_CALLS": "many",
                 "SILENCE_WARNING_TIMEOUT": None,
                 "CONTROL_PORT": 9180,
+                "AUDIOSOCKET_HOST": "0.0.0.0",
                 "OPENAI_API_KEY": "sk-not-to-be-seen",
                 "TECHNICIAN": "always",
                 "RECORDINGS_DIR": "/mnt/recordings",
@@ -156,6 +158,8 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
         "voicebot_settings: MAX_CONCURRENT_CALLS='many': must be a whole number from",
         "voicebot_settings: SILENCE_WARNING_TIMEOUT='': must be a number of seconds from",
         "voicebot_settings: CONTROL_PORT follows from voicebot_control_port",
+        "voicebot_settings: AUDIOSOCKET_HOST follows from voicebot_address",
+        "voicebot_address: 192.0.2.9 is no address that the host has",
         "voicebot_settings: OPENAI_API_KEY is a secret: it belongs into voicebot_secrets",
         "voicebot_settings: RECORDINGS_DIR='/mnt/recordings': the container sees /var/lib/voice",
         "voicebot_secrets: OTLP_HEADERS=(hidden): must be",
@@ -207,6 +211,42 @@ def test_what_is_of_the_wrong_kind_is_named_by_its_variable(tmp_path: Path) -> N
     assert len(found) == 13, found
 
 
+def test_a_port_is_looked_at_where_the_voicebot_will_listen(tmp_path: Path) -> None:
+    """At all addresses of the host: that of somebody else is at one that is not loopback's first."""
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        port = other.getsockname()[1]
+        site = {**GOOD, "voicebot_audiosocket_port": port}
+        taken = f"voicebot_audiosocket_port: port {port} (TCP) is taken on this host"
+        for address, wanted in (("127.0.0.1", False), ("0.0.0.0", True)):
+            found = problems(tmp_path, {**site, "voicebot_address": address}, machine=True)
+            assert any(line.startswith(taken) for line in found) == wanted, found
+
+
+def test_no_password_is_on_a_command_line_or_printed(tmp_path: Path) -> None:
+    """With -vvv Ansible shows each command line; on a host sudo writes it into the log."""
+    secret = "sk-not-to-be-seen"
+    found = problems(
+        tmp_path,
+        {
+            **GOOD,
+            "asterisk_phones": [{"name": "six", "number": "601", "password": secret}],
+            "asterisk_tls_key": secret,
+            "alertmanager_smtp_user": "voicebot",
+            "alertmanager_smtp_password": secret,
+            "alertmanager_page_webhook": f"https://example.org/{secret}",
+            "backup_target": "sav@127.0.0.1:sav",
+            "backup_ssh_key": secret,
+            "backup_ssh_host_key": "127.0.0.1 ssh-ed25519 AAAA",
+            "grafana_enabled": True,
+            "grafana_admin_password": secret,
+            "voicebot_secrets": {"GROQ_API_KEY": secret},
+        },
+        "-vvv",
+        hidden=secret,
+    )
+    assert any("asterisk_tls_key is given" in line for line in found), found
+
+
 def test_ports_that_are_none_are_told() -> None:
     program = (REPOSITORY / "ansible/roles/asterisk/files/preflight.py").read_text()
     phone = {"name": "six", "number": "601", "password": "long enough for it"}
@@ -217,7 +257,7 @@ def test_ports_that_are_none_are_told() -> None:
     for ports in ([], [20000], [20999, 20000], [20000, 20999, 21999]):
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True,
-            env={**os.environ, "LINES": json.dumps({**site, "rtp_ports": ports})},
+            input=json.dumps({**site, "rtp_ports": ports}),
         )  # fmt: skip
         assert done.stdout.startswith("asterisk_rtp_ports: must be the first and the last port")
 
@@ -272,17 +312,20 @@ def test_times_are_those_that_cron_takes_and_that_come(tmp_path: Path) -> None:
         ("203.0.113.5 40000 198.51.100.20 2222", False, ""),
     ],
 )  # fmt: skip
+@pytest.mark.parametrize("under_sudo", [False, True])
 def test_a_firewall_that_would_shut_the_operator_out_is_told(
-    connection: str, firewall: bool, words: str
+    connection: str, firewall: bool, words: str, under_sudo: bool
 ) -> None:
+    """sudo leaves nothing of a connection in the environment of what it starts."""
     program = (REPOSITORY / "ansible/roles/host/files/preflight.py").read_text()
     site = {
         "firewall": firewall, "ssh_port": 22, "sip_rate": 100, "sysctl": {}, "packages": [],
         "networks": {"host_ssh_from": ["198.51.100.0/24"]}, "least_disk_mb": 0,
         "packages_bundled": True,
     }  # fmt: skip
+    sudo = ["sh", "-c", 'env -i PATH="$PATH" "$@"; exit $?', "sudo"] if under_sudo else []
     done = subprocess.run(
-        [sys.executable, "-c", program], input=json.dumps(site),
+        [*sudo, sys.executable, "-c", program], input=json.dumps(site),
         env={"PATH": "/usr/bin:/bin", "SSH_CONNECTION": connection},
         capture_output=True, text=True, check=True,
     )  # fmt: skip

@@ -1,14 +1,15 @@
 """Say what is wrong with the lines of a site, a line each. No secret.
 
-Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04).
+Reads them from standard input. Runs on the host, with the Python that it comes with (3.10 on Ubuntu
+22.04).
 """
 
 import ipaddress
 import json
-import os
 import re
+import sys
 
-site = json.loads(os.environ["LINES"])
+site = json.load(sys.stdin)
 name = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 host = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 server = re.compile(host.pattern + r"(:[0-9]{1,5})?")

@@ -14,6 +14,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+
+def came_by() -> list[str]:
+    """What SSH_CONNECTION says of who works here: whence, and by which port; nothing without SSH.
+
+    sudo takes it out of the environment: then whoever started this has it, or who started them.
+    """
+    process = os.getpid()
+    while process > 1:
+        try:
+            told = re.search(
+                rb"(?:^|\0)SSH_CONNECTION=([^\0]*)", Path(f"/proc/{process}/environ").read_bytes()
+            )
+            if told:
+                return told[1].decode().split()
+            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended meanwhile, or is not to be looked at
+            break
+    return []
+
+
 site = json.load(sys.stdin)
 networks = {}
 for variable, texts in site["networks"].items():
@@ -24,7 +44,7 @@ for variable, texts in site["networks"].items():
             print(f"{variable}: {error}")
 
 if site["firewall"]:
-    operator = os.environ.get("SSH_CONNECTION", "").split()
+    operator = came_by()
     if operator:
         address = ipaddress.ip_address(operator[0].partition("%")[0])
         allowed = [networks.get(text) for text in site["networks"]["host_ssh_from"]]

@@ -17,8 +17,10 @@ from voicebot.dialogue.script import ScriptError
 site = json.load(sys.stdin)
 table = {found.metadata["env"]: found.metadata for found in config.described()}
 ours = {  # other roles go by these, too
+    "AUDIOSOCKET_HOST": "voicebot_address",
     "AUDIOSOCKET_PORT": "voicebot_audiosocket_port",
     "BACKUP_TARGET": "backup_target",
+    "CONTROL_HOST": "voicebot_address",
     "CONTROL_PORT": "voicebot_control_port",
     "LOOP_CORE": "cpu_layout_loop",
     "PROBE_SIP_ADDRESS": "asterisk_sip_port",
