@@ -210,7 +210,7 @@ def render(name: str, factor: float = 1) -> str:
     return head + yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
-def alertmanager(**site: str) -> str:
+def alertmanager(**site: str | bool) -> str:
     """The text of ``alertmanager.yml``; *site* are the variables that the template names."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TABLE.parent),

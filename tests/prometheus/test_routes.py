@@ -33,6 +33,12 @@ SITES = {
         "alertmanager_smtp_password_file": "/etc/alertmanager/smtp-password",
         "alertmanager_page_mail": "night@example.org",
     },
+    "mail by a relay of the house": {
+        "alertmanager_smtp_smarthost": "relay.example.org:25",
+        "alertmanager_smtp_from": "voicebot@example.org",
+        "alertmanager_smtp_require_tls": False,
+        "alertmanager_page_mail": "night@example.org",
+    },
     "webhooks": {
         "alertmanager_page_webhook": "https://pager.example.org/hook?key=a&b=c#d",
         "alertmanager_ticket_webhook": "http://127.0.0.1:8000/tickets",
@@ -56,7 +62,7 @@ def amtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES.keys())
 def test_alertmanager_takes_what_a_site_makes_of_the_template(
-    site: dict[str, str], tmp_path: Path
+    site: dict[str, str | bool], tmp_path: Path
 ) -> None:
     shutil.copy(ROOT / "prometheus/voicebot.tmpl", tmp_path)
     file = tmp_path / "alertmanager.yml"
@@ -64,6 +70,8 @@ def test_alertmanager_takes_what_a_site_makes_of_the_template(
     done = amtool("check-config", file)
     assert done.returncode == 0, done.stdout + done.stderr
     content = yaml.safe_load(file.read_text())
+    encrypted = content.get("global", {}).get("smtp_require_tls", True)
+    assert encrypted == site.get("alertmanager_smtp_require_tls", True)
     places = {
         receiver["name"]: {
             *(mail["to"] for mail in receiver.get("email_configs", ())),

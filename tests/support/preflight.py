@@ -27,11 +27,11 @@ def problems(
     hidden: str = "",
     machine: bool = False,
 ) -> list[str]:
-    """What it says of the operator's file *site*, text or variables; of the machine as well if *machine*.
+    """What it says of the operator's file *site*, text or variables; if *machine*, of that as well.
 
-    The file stands in an inventory in *folder*, where an operator has it; *arguments* are Ansible's.
-    Raises AssertionError with what Ansible printed when it ended otherwise than by telling what is
-    wrong, or by all being well, or when *hidden* is in it.
+    The file stands in an inventory in *folder*, where an operator has it; *arguments* are for
+    Ansible. Raises AssertionError with what that printed when it ended otherwise than by telling
+    what is wrong, or by all being well, or when *hidden* is in it.
     """
     variables = folder / "group_vars" / "appliance"
     variables.mkdir(parents=True, exist_ok=True)

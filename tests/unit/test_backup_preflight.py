@@ -18,7 +18,7 @@ from tests.support.preflight import REPOSITORY
 PROGRAM = REPOSITORY / "ansible/roles/backup/files/preflight.py"
 
 
-def told(target: str, key: str, host_key: str) -> str:
+def told(target: str, key: str = "", host_key: str = "") -> str:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.read_text()],
         input=json.dumps({"target": target, "key": key, "host_key": host_key}),
@@ -93,3 +93,11 @@ def test_every_way_of_writing_a_target_is_understood(monkeypatch: pytest.MonkeyP
         ("sav", "vault", "22"), ("voicebot", "vault", "22"), ("voicebot", "vault", "22"),
         ("sav", "2001:db8::7", "2222"), ("", "", ""), ("", "", ""),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["", "restic:"])
+def test_a_folder_on_the_same_disk_is_a_warning(kind: str) -> None:
+    """As it is where the other disk is not mounted."""
+    said = told(f"{kind}/var/lib/a backup/sav")
+    assert said.startswith("WARNING: backup_target: /var/lib/a backup/sav is on the disk that has")
+    assert told(f"{kind}/dev/shm/sav") == ""

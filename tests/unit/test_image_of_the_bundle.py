@@ -1,6 +1,6 @@
 """An image of the bundle comes to where Docker keeps images, as far as there is room for it.
 
-A `docker` that says what it was asked stands for the engine; what is real are the tasks, run by Ansible.
+A `docker` that notes what it was asked stands for the engine; the tasks are run by Ansible.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.preflight import REPOSITORY, problems
 
@@ -69,6 +71,7 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
             "alertmanager_page_mail": "the night shift",
             "alertmanager_page_webhook": "example.org/page",
             "alertmanager_smtp_user": "voicebot\nsmtp_require_tls: false",
+            "alertmanager_smtp_require_tls": False,
             "prometheus_retention": "90 days",
             "prometheus_retention_size": "10 GB",
             "cpu_layout_housekeeping": [],
@@ -127,6 +130,7 @@ def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
         "asterisk_local_networks: empty, but there is asterisk_external_address",
         "alertmanager_port: 9093 is asterisk_metrics_port as well",
         "alertmanager_smtp_user: has spaces at its ends, or more than one line",
+        "alertmanager_smtp_user: its password would be sent for everybody to read",
         "prometheus_retention: 90 days is no time as Prometheus writes it",
         "prometheus_retention_size: 10 GB is no size as Prometheus writes it",
         "cpu_layout_housekeeping: names no core",
@@ -212,7 +216,7 @@ def test_what_is_of_the_wrong_kind_is_named_by_its_variable(tmp_path: Path) -> N
 
 
 def test_a_port_is_looked_at_where_the_voicebot_will_listen(tmp_path: Path) -> None:
-    """At all addresses of the host: that of somebody else is at one that is not loopback's first."""
+    """At all addresses of the host, say: somebody else's is at one that nobody looked at."""
     with socket.create_server(("127.0.0.2", 0)) as other:
         port = other.getsockname()[1]
         site = {**GOOD, "voicebot_audiosocket_port": port}
@@ -245,6 +249,46 @@ def test_no_password_is_on_a_command_line_or_printed(tmp_path: Path) -> None:
         hidden=secret,
     )
     assert any("asterisk_tls_key is given" in line for line in found), found
+
+
+def test_a_drain_for_which_the_container_gets_no_time_is_told() -> None:
+    program = (REPOSITORY / "ansible/roles/voicebot/files/preflight.py").read_text()
+    longest = int(re.findall(r"^LONGEST_DRAIN = (\d+)", program, re.M)[0])
+    flags = yaml.safe_load((REPOSITORY / "docker/flags.yaml").read_text())
+    assert longest < flags["containers"]["voicebot"]["stop_seconds"]
+    for seconds, words in ((longest, ""), (longest + 1, "voicebot_settings: DRAIN_TIMEOUT=681: ")):
+        texts = {"DRAIN_TIMEOUT": str(seconds)}
+        site = {"texts": texts, "own": [*texts], "speech": "local", "script": "", "secrets": {}}
+        done = subprocess.run(
+            [sys.executable, "-c", program], input=json.dumps(site), cwd=REPOSITORY,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.startswith(words), done.stdout
+        assert bool(done.stdout) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("longest", "limit"), [(None, 660), (90, 660), (1200, 1260), ("1200.5", 1260), ("many", 660)]
+)
+def test_asterisk_lets_a_call_last_as_long_as_the_voicebot_does(
+    longest: int | str | None, limit: int, tmp_path: Path
+) -> None:
+    settings = {} if longest is None else {"MAX_CALL_DURATION": longest}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars_files": [str(REPOSITORY / "ansible/group_vars/all.yml")],
+        "vars": {"voicebot_settings": settings, "ansible_python_interpreter": sys.executable},
+        "tasks": [{"ansible.builtin.copy": {
+            "content": "{{ asterisk_call_limit }}", "dest": f"{tmp_path}/limit", "mode": "0640",
+        }}],
+    }]))  # fmt: skip
+    subprocess.run(
+        [REPOSITORY / ".venv/bin/ansible-playbook", tmp_path / "play.yml",
+         "-i", "localhost,", "-c", "local"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int((tmp_path / "limit").read_text()) == limit
 
 
 def test_ports_that_are_none_are_told() -> None:

@@ -1,4 +1,4 @@
-"""`host_unattended_upgrades: false` switches off what an earlier run has switched on, and nothing else."""
+"""`host_unattended_upgrades: false` switches off what an earlier run has switched on, no more."""
 
 from __future__ import annotations
 

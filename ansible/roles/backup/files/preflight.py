@@ -1,9 +1,9 @@
-"""Try the way to a backup on another machine by SSH, and say what is wrong with it. No secret.
+"""Look at where a backup goes, try the way there by SSH, and say what is wrong. No secret.
 
 Reads from standard input the target, the key and the machine's line of known_hosts. What is wrong
 with these will be so each night, and is a fault. A machine that does not answer may be down for the
-moment: that line begins with WARNING. Changes nothing, here or there. Runs on the host, with the
-Python that it comes with (3.10 on Ubuntu 22.04).
+moment, and a folder may be on this disk on purpose: such a line begins with WARNING. Changes
+nothing, here or there. Runs on the host, with the Python that it comes with (3.10 on Ubuntu 22.04).
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def place(target: str) -> tuple[str, str, str]:
         return "", "", ""
     user, machine, port = found.groups()
     return user or "voicebot", machine.strip("[]"), port or "22"
+
+
+def disk(path: str) -> int:
+    """That *path* is on, or will be."""
+    return next(p for p in (Path(path), *Path(path).parents) if p.exists()).stat().st_dev
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -83,13 +88,26 @@ def problem(folder: Path, target: str, key: str, host_key: str) -> str:
     return f"WARNING: backup_target: {machine} cannot be reached now ({said}), {AFTERWARDS}"
 
 
+def look(target: str, key: str, host_key: str) -> str:
+    """What there is to say, of another machine or of a folder here; empty if all is well."""
+    folder = target.removeprefix("restic:")
+    if folder.startswith("/"):
+        if disk(folder) != disk("/var/lib/voicebot"):
+            return ""
+        return (
+            f"WARNING: backup_target: {folder} is on the disk that has journal and recordings: "
+            "what takes one will take both. Is the other disk mounted?"
+        )
+    try:
+        with tempfile.TemporaryDirectory() as where:
+            return problem(Path(where), target, key, host_key)
+    except FileNotFoundError:
+        return "WARNING: backup_target: this host has no ssh to try it with: voicebot-backup does"
+    except subprocess.TimeoutExpired:
+        return f"WARNING: backup_target: its machine does not answer in time, {AFTERWARDS}"
+
+
 site = json.load(sys.stdin)
-try:
-    with tempfile.TemporaryDirectory() as where:
-        found = problem(Path(where), site["target"], site["key"], site["host_key"])
-except FileNotFoundError:
-    found = "WARNING: backup_target: this host has no ssh to try it with: run voicebot-backup on it"
-except subprocess.TimeoutExpired:
-    found = f"WARNING: backup_target: its machine does not answer in time, {AFTERWARDS}"
+found = look(site["target"], site["key"], site["host_key"])
 if found:
     print(found)

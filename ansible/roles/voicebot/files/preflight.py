@@ -28,6 +28,7 @@ ours = {  # other roles go by these, too
     "WORKER_CORES": "cpu_layout_workers",
 }
 
+LONGEST_DRAIN = 680  # seconds; the container is killed soon after (docker/flags.yaml, stop_seconds)
 seen = ("/var/lib/voicebot", "/etc/voicebot")  # by the container, of the host's folders
 
 wrong = set()
@@ -78,7 +79,12 @@ for name, value in secrets.items():
 given = {"VOICEBOT_ENV_FILE": os.devnull, "EMBEDDED_ENGINE": str(site["speech"] != "cloud").lower()}
 given |= {name: text for name, text in (site["texts"] | secrets).items() if name not in wrong}
 try:
-    config.load(given)
+    settings = config.load(given)
+    if settings.drain_timeout > LONGEST_DRAIN:
+        print(
+            f"voicebot_settings: DRAIN_TIMEOUT={settings.drain_timeout:g}: its container gets "
+            f"{LONGEST_DRAIN} s at most to end calls, and is killed with those that are left"
+        )
 except config.SettingsError as error:
     for fault in error.faults:
         # Which key is missing with voicebot_speech=cloud is said below.
