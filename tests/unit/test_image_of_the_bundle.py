@@ -5,8 +5,8 @@ A `docker` that notes what it was asked stands for the engine; the tasks are run
 
 from __future__ import annotations
 
+import gzip
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +26,16 @@ esac
 """
 
 
-def bring(folder: Path, root: Path) -> subprocess.CompletedProcess[str]:
-    docker = folder / "docker"
-    docker.write_text(DOCKER.format(folder=folder, root=root))
-    docker.chmod(0o755)
+IMAGE = bytes(10 * 2**20)
+ROOM = (
+    2 * 10 + 1
+)  # MB: its 10 as they are unpacked and as layers, and its few KB as they are packed
+
+
+def bring(folder: Path, root: Path, room: int) -> subprocess.CompletedProcess[str]:
+    (folder / "voicebot_9.tar.gz").write_bytes(gzip.compress(IMAGE))
+    program(folder / "docker", DOCKER.format(folder=folder, root=root))
+    program(folder / "df", f'#!/bin/sh\necho "$@" >>{folder}/asked\nprintf "Avail\n %d\n" {room}\n')
     (folder / "play.yml").write_text(yaml.safe_dump([{
         "hosts": "localhost",
         "gather_facts": False,
@@ -49,6 +55,11 @@ def bring(folder: Path, root: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def program(file: Path, text: str) -> None:
+    file.write_text(text)
+    file.chmod(0o755)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Of a Docker that somebody has moved to another disk (data-root)."""
@@ -61,21 +72,21 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.timeout(300)
 def test_it_is_copied_there_loaded_and_leaves_nothing(root: Path) -> None:
     folder = root.parent
-    (folder / "voicebot_9.tar.gz").write_text("an image")
-    done = bring(folder, root)
+    done = bring(folder, root, ROOM)
     assert done.returncode == 0, done.stdout
-    assert (folder / "loaded").read_text() == "an image"
-    assert f"--input {root}/voicebot-image.tar.gz" in (folder / "asked").read_text()
+    assert gzip.decompress((folder / "loaded").read_bytes()) == IMAGE
+    asked = (folder / "asked").read_text()
+    assert f"--output=avail {root}\n" in asked
+    assert f"--input {root}/voicebot-image.tar.gz\n" in asked
     assert list(root.iterdir()) == []
 
 
 @pytest.mark.timeout(300)
 def test_one_that_would_fill_the_disk_is_not_begun(root: Path) -> None:
-    with (root.parent / "voicebot_9.tar.gz").open("wb") as image:
-        image.truncate(10**13)
-    done = bring(root.parent, root)
+    """What counts is how large it is unpacked, which is most of it."""
+    done = bring(root.parent, root, ROOM - 1)
     assert done.returncode != 0
     told = " ".join(done.stdout.split())
-    assert re.search(rf"{root} has \d+ MB free, and the image voicebot:9 needs \d+ ", told), told
+    assert f"{root} has {ROOM - 1} MB free, and the image voicebot:9 needs {ROOM} until" in told
     assert not (root.parent / "loaded").exists()
     assert list(root.iterdir()) == []
