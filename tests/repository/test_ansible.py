@@ -137,6 +137,18 @@ def tasks_of(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def test_whoever_installs_waits_for_the_upgrade_of_a_fresh_host() -> None:
+    """Of ten minutes: cloud images begin with it, and hold the lock of packages meanwhile."""
+    waits = 0
+    for file in (ANSIBLE / "roles").glob("*/tasks/*.yml"):
+        for task in tasks_of(yaml.safe_load(file.read_text()) or []):
+            if "ansible.builtin.apt" in task:
+                assert task["ansible.builtin.apt"]["lock_timeout"] == 600, task["name"]
+                waits += 1
+        waits += file.read_text().count("-oDPkg::Lock::Timeout=600")
+    assert waits == 3
+
+
 STAYS = {
     "/etc/default/": "the package's, which stays; without its arguments it would listen elsewhere",
     "/etc/docker": "other containers may run by it",

@@ -267,28 +267,63 @@ def test_a_drain_for_which_the_container_gets_no_time_is_told() -> None:
         assert bool(done.stdout) == bool(words)
 
 
-@pytest.mark.parametrize(
-    ("longest", "limit"), [(None, 660), (90, 660), (1200, 1260), ("1200.5", 1260), ("many", 660)]
-)
+def wired(folder: Path, expression: str, **variables: object) -> str:
+    """What group_vars/all.yml makes of a site's *variables*."""
+    (folder / "play.yml").write_text(yaml.safe_dump([{
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars_files": [str(REPOSITORY / "ansible/group_vars/all.yml")],
+        "tasks": [{"ansible.builtin.copy": {
+            "content": expression, "dest": f"{folder}/made", "mode": "0640",
+        }}],
+    }]))  # fmt: skip
+    given = {**variables, "ansible_python_interpreter": sys.executable}
+    subprocess.run(
+        [REPOSITORY / ".venv/bin/ansible-playbook", folder / "play.yml",
+         "-i", "localhost,", "-c", "local", "-e", json.dumps(given)],
+        cwd=folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return (folder / "made").read_text()
+
+
+@pytest.mark.parametrize(("longest", "limit"), [(None, 660), (1200, 1260), ("many", 660)])
 def test_asterisk_lets_a_call_last_as_long_as_the_voicebot_does(
     longest: int | str | None, limit: int, tmp_path: Path
 ) -> None:
     settings = {} if longest is None else {"MAX_CALL_DURATION": longest}
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([{
-        "hosts": "localhost",
-        "gather_facts": False,
-        "vars_files": [str(REPOSITORY / "ansible/group_vars/all.yml")],
-        "vars": {"voicebot_settings": settings, "ansible_python_interpreter": sys.executable},
-        "tasks": [{"ansible.builtin.copy": {
-            "content": "{{ asterisk_call_limit }}", "dest": f"{tmp_path}/limit", "mode": "0640",
-        }}],
-    }]))  # fmt: skip
-    subprocess.run(
-        [REPOSITORY / ".venv/bin/ansible-playbook", tmp_path / "play.yml",
-         "-i", "localhost,", "-c", "local"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
+    made = wired(tmp_path, "{{ asterisk_call_limit }}", voicebot_settings=settings)
+    assert int(made) == limit
+
+
+@pytest.mark.parametrize(
+    ("listens", "reached"), [("0.0.0.0", "127.0.0.1"), ("10.0.0.2", "10.0.0.2")]
+)
+def test_others_follow_where_the_voicebot_listens(
+    listens: str, reached: str, tmp_path: Path
+) -> None:
+    made = wired(
+        tmp_path,
+        "{{ asterisk_voicebot_audiosocket }} {{ asterisk_voicebot_control }} {{ verify_control }} "
+        "{{ voicebot_settings_auto.AUDIOSOCKET_HOST }} {{ voicebot_settings_auto.CONTROL_HOST }}",
+        voicebot_address=listens, cpu_layout_loop=0, cpu_layout_workers=[1],
     )  # fmt: skip
-    assert int((tmp_path / "limit").read_text()) == limit
+    http = f"http://{reached}:9080"
+    assert made.split() == [f"{reached}:9090", http, http, listens, listens]
+
+
+@pytest.mark.parametrize(
+    ("target", "there"), [("sav@vault:sav", True), ("restic:/mnt/sav", False), ("", False)]
+)
+def test_the_key_to_the_backups_goes_when_they_go_elsewhere(
+    target: str, there: bool, tmp_path: Path
+) -> None:
+    variables = yaml.safe_load((REPOSITORY / "ansible/roles/backup/vars/main.yml").read_text())
+    made = wired(
+        tmp_path, "{{ __backup_key | to_json }}",
+        **variables, backup_target=target, backup_ssh_key="a key", backup_ssh_host_key="a line",
+    )  # fmt: skip
+    (key,) = (one for one in json.loads(made) if one["path"].endswith("/id_ed25519"))
+    assert (key.get("state") != "absent") == there
 
 
 def test_ports_that_are_none_are_told() -> None:
