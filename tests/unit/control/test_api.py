@@ -238,6 +238,11 @@ def test_streams_are_bounded_and_given_back(monkeypatch: pytest.MonkeyPatch) -> 
         assert ask(port, f"/v1/calls/{CALL}/events").status == 200
         assert ask(port, f"/v1/calls/{OTHER}/events").status == 404
         assert ask(port, f"/v1/calls/{CALL}/events").status == 200
+        assert service.feeds[CALL]._watchers == [], "nothing is kept for who has gone"
+        with monkeypatch.context() as patched:
+            patched.setattr(service, "subscribe", None)  # a bug
+            assert ask(port, f"/v1/calls/{CALL}/events").status == 500
+        assert ask(port, f"/v1/calls/{CALL}/events").status == 200
 
 
 @pytest.mark.parametrize(
@@ -249,6 +254,7 @@ def test_streams_are_bounded_and_given_back(monkeypatch: pytest.MonkeyPatch) -> 
         (b"POST /v1/drain HTTP/1.1\r\nContent-Length: 999999\r\n\r\n", b"413"),
         (b"POST /v1/drain HTTP/1.1\r\nContent-Length: -4\r\n\r\n", b"413"),
         (b"POST /v1/drain HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"413"),
+        (b"POST /v1/drain HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"413"),
         (b"\x00\xff\x10 rubbish\r\n\r\n", b"400"),
     ],
 )

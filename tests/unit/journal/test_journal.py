@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from voicebot.journal import (
     CallbackRequest,
@@ -26,6 +27,7 @@ from voicebot.journal import (
     JournalError,
     TurnRecord,
     UseRecord,
+    writer,
 )
 from voicebot.journal.reader import JournalReader, percentile
 from voicebot.journal.schema import (
@@ -127,6 +129,47 @@ def test_a_call_that_comes_back_is_one_call_with_the_figures_of_both(tmp_path: P
     assert (call["connections"], call["turns"], call["transfers"]) == (2, 5, 1)
     assert (call["outcome"], call["caller_name"]) == ("callback", "Ana")
     assert call["recording"].splitlines() == ["1.wav", "2.wav"]
+
+
+def test_a_promise_waits_for_the_disk_and_nothing_else_does(tmp_path: Path) -> None:
+    levels: list[str] = []
+
+    def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "synchronous" in statement:
+            levels.append(statement.rpartition("=")[2])
+
+    with journal_at(url_of(tmp_path)) as journal:
+        event.listen(journal._engine, "before_cursor_execute", executed)
+        request = CallbackRequest(call_id=CALL, requested_at=NOON, number="0612345678")
+        journal.callback_requested(request).result(10)
+        journal.turn_ended(turn(0))
+    assert levels == ["FULL", "NORMAL"]
+
+
+def test_a_record_that_is_refused_takes_none_with_it_when_the_database_goes_away_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write = writer._write
+    outages = [OperationalError("insert", {}, Exception("database is locked"))]
+
+    def write(connection: Any, record: Any) -> int:
+        if getattr(record, "number", None) == 1:
+            raise IntegrityError("insert", {}, Exception("refused"))
+        if getattr(record, "number", None) == 2 and outages:
+            raise outages.pop()
+        return real_write(connection, record)
+
+    monkeypatch.setattr(writer, "_write", write)
+    metrics = Metrics()
+    with (
+        journal_at(url_of(tmp_path), metrics, first_pause=0.01) as journal,
+        journal._change,  # all three are written together
+    ):
+        for number in range(3):
+            journal.turn_ended(turn(number))
+    with reading(url_of(tmp_path)) as reader:
+        assert [row["number"] for row in reader.turns(CALL)] == [0, 2]
+    assert value(metrics, "voicebot_journal_dropped_records_total") == 1
 
 
 def test_a_promised_callback_is_safe_before_the_caller_is_told(tmp_path: Path) -> None:
