@@ -35,7 +35,8 @@ def host() -> Json:
                 steps=((None, RED), (0.999, GREEN)), decimals=2,
             ),
             stat(
-                "Stolen by other machines", "Over 5 %: the provider of this host sold it twice.",
+                "Stolen by "
+                "other machines", "Over 5 %: the hosting provider has oversold this host.",
                 "percentunit",
                 ('max(rate(node_cpu_seconds_total{@,mode="steal"}[5m]))', "worst core"),
                 steps=((None, GREEN), (0.02, YELLOW), (0.05, RED)), decimals=1,
@@ -77,14 +78,14 @@ def host() -> Json:
                 "voicebot_audio_frame_lateness_seconds_bucket{@}",
             ),
             graph(
-                "Event loop late (p99)", "Moves with late frames: our own code blocks; if not, "
-                "the network.", "s",
+                "Event loop late (p99)", "Moves with late frames: our own code blocks; if not, it "
+                "is the network.", "s",
                 (quantile(0.99, "voicebot_event_loop_lag_seconds"), "event loop"),
                 (quantile(0.99, "voicebot_audio_frame_lateness_seconds"), "frames"),
                 limits=((0.02, RED),), top=0.025,
             ),
             graph(
-                "Gaps and lost frames, per minute", "Gaps: the voice came too slowly; lost: a "
+                "Gaps and lost frames, per minute", "Gaps: synthesis was too slow; lost: a "
                 "queue was full.", "none",
                 ("sum(rate(voicebot_audio_underruns_total{@}[R])) * 60", "gaps"),
                 ("sum by (queue) (rate(voicebot_audio_dropped_frames_total{@}[R])) * 60",
@@ -98,11 +99,11 @@ def host() -> Json:
 def asterisk() -> Json:
     return dashboard(
         "asterisk", "Asterisk and calls",
-        "Calls do not arrive or die on the way: the trunk, Asterisk, or the line to the voicebot?",
+        "Calls do not arrive or get lost: the trunk, Asterisk, or the link to the voicebot?",
         row(
             4,
             stat(
-                "Trunk", "Anything but registered: no call from the network arrives.", "none",
+                "Trunk", "Anything but registered: no calls arrive from the network.", "none",
                 ("asterisk_pjsip_outbound_registration_status{@}", "trunk"),
                 says={"0": ("UNREGISTERED", RED), "1": ("registered", GREEN),
                       "2": ("REJECTED", RED)},
@@ -114,13 +115,13 @@ def asterisk() -> Json:
                 steps=((None, RED), (600, YELLOW), (3600, GREEN)), none="down",
             ),
             stat(
-                "Calls in Asterisk", "More than the voicebot has: some are with people, or queue.",
+                "Calls in Asterisk", "More than the voicebot has: others are with people.",
                 "none", ("sum(asterisk_calls_count{@})", "calls"), none="down",
             ),
-            stat("Calls in the voicebot", "0 with calls in Asterisk: the line between is cut.",
+            stat("Calls in the voicebot", "0 with calls in Asterisk: the link between is down.",
                  "none", ("sum(voicebot_calls_active{@})", "calls")),
             stat(
-                "Oldest call", "Longer than any call may be: a session was not ended.", "s",
+                "Oldest call", "Older than any call can be: a session was not ended.", "s",
                 ("time() - min(voicebot_oldest_call_start_timestamp_seconds{@} > 0)", "oldest"),
                 steps=((None, GREEN), (900, RED)), none="no call",
             ),

@@ -33,7 +33,7 @@ def _share(outcomes: str) -> str:
 def recordings() -> Json:
     return dashboard(
         "recordings", "recordings and jobs",
-        "Is what callers said kept, converted, saved elsewhere, and removed in time?",
+        "Are recordings and journal kept, converted, backed up, and removed on time?",
         row(
             4,
             bars(
@@ -49,12 +49,12 @@ def recordings() -> Json:
                 steps=((None, GREEN), (0.5, RED)), decimals=0,
             ),
             stat(
-                "Journal records lost", "More than 0: calls are missing in the journal.", "none",
+                "Journal records lost", "More than 0: calls are missing from the journal.", "none",
                 ("sum(increase(voicebot_journal_dropped_records_total{@}[$__range]))", "lost"),
                 steps=((None, GREEN), (0.5, RED)), decimals=0,
             ),
             stat(
-                "Fullest disk", "Over 90 %: recordings stop soon; see the runbook on full disks.",
+                "Fullest disk", "Over 90 %: recordings will stop soon; runbook HostDiskFull.",
                 "percentunit",
                 (f"max(1 - node_filesystem_avail_bytes{DISKS}"
                  f" / node_filesystem_size_bytes{DISKS})", "full"),
@@ -64,14 +64,15 @@ def recordings() -> Json:
         row(
             8,
             graph(
-                "Recordings begun, per minute", "Should follow the calls; red: the disk gave up.",
+                "Recordings begun, "
+                "per minute", "Should follow the calls; red: the disk is full or failing.",
                 "none",
                 ("sum(rate(voicebot_recordings_total{@}[R])) * 60", "begun"),
                 ("sum(rate(voicebot_recording_failures_total{@}[R])) * 60", "cut short"),
                 colors={"begun": GREEN, "cut short": RED},
             ),
             graph(
-                "Journal", "Waiting records that do not fall: the database is away.", "none",
+                "Journal", "Waiting records do not come down: no database.", "none",
                 ("sum(voicebot_journal_pending_records{@})", "records waiting"),
                 ("sum(rate(voicebot_journal_writes_total{@}[R])) * 60", "writes /min"),
                 ("sum(rate(voicebot_journal_failures_total{@}[R])) * 60", "failures /min"),
@@ -85,17 +86,18 @@ def recordings() -> Json:
         row(
             7,
             graph(
-                "Length of the nightly tasks", "Growing from night to night: it will meet the "
+                "Length of the nightly tasks", "Growing from night to night: it will run into the "
                 "morning's calls.", "s",
                 ("max by (task) (voicebot_task_duration_seconds{@})", "{{task}}"),
             ),
             table(
-                "What the last runs did", "failed above 0: those files wait for the next night.",
+                "What the last runs did", "failed above 0: those items wait for the next night.",
                 "none", "max by (task, result) (voicebot_task_items{@})",
                 columns={"task": "Task", "result": "Result", "Value": "Items"},
             ),
             graph(
-                "Log messages per minute", "error growing: read the log; dropped: it is too slow.",
+                "Log messages "
+                "per minute", "error growing: read the log; dropped: the log is too slow.",
                 "none",
                 ("sum by (level) (rate(voicebot_log_messages_total"
                  '{@,level=~"warning|error|critical"}[R])) * 60', "{{level}}"),
@@ -113,19 +115,19 @@ def business() -> Json:
         "What does the bot do for customers and for the support team? Without test calls.",
         row(
             4,
-            stat("Calls", "All calls that ended in the time shown.", "none",
+            stat("Calls", "All calls that ended in the selected time range.", "none",
                  (f"sum(increase({CALLS}[$__range]))", "calls"), decimals=0),
             stat(
-                "Solved by the bot", "Share of calls that ended without a person: containment.",
+                "Solved by the bot", "Containment: share of calls completed without a person.",
                 "percentunit", (_share("completed"), "solved"),
                 steps=((None, ORANGE), (0.3, YELLOW), (0.5, GREEN)), decimals=0,
             ),
             stat("Passed to a person", "High with many fallbacks: the bot does not understand.",
                  "percentunit", (_share("transferred"), "passed"), decimals=0),
-            stat("Called back later", "Each is a promise: work the list off.", "percentunit",
+            stat("Called back later", "Each is a promise: work through the list.", "percentunit",
                  (_share("callback"), "callback"), decimals=0),
             stat(
-                "Gave up", "Callers who hung up or stayed silent; high: the bot annoys.",
+                "Gave up", "Callers who hung up or stayed silent; high: the bot annoys them.",
                 "percentunit", (_share("caller_hangup|no_input"), "gave up"),
                 steps=((None, GREEN), (0.2, YELLOW), (0.4, RED)), decimals=0,
             ),
@@ -139,7 +141,7 @@ def business() -> Json:
         row(
             9,
             (14, graph(
-                "Calls per hour, by outcome", "When customers call, and how it ends for them.",
+                "Calls per hour, by outcome", "When customers call, and how their calls end.",
                 "none",
                 (f"sum by (outcome) (increase({CALLS}[1h]))", "{{outcome}}"),
                 stack=True, colors=OUTCOMES,
@@ -154,19 +156,19 @@ def business() -> Json:
             8,
             bars(
                 "Why the bot left its way",
-                "no_match or low_confidence on top: wording or recognition to improve.", "none",
+                "no_match or low_confidence on top: improve wording or recognition.", "none",
                 ("sort_desc(sum by (reason) (increase(voicebot_dialogue_fallbacks_total{@}"
                  "[$__range])))", "{{reason}}"), decimals=0,
             ),
             bars(
-                "Why calls failed", "Each is a customer lost to a fault of ours or a provider's.",
+                "Why calls failed", "Each is a customer lost to our fault or a provider's.",
                 "none",
                 ("sort_desc(sum by (reason) (increase("
                  "voicebot_call_failures_total{@,traffic!='probe'}[$__range])))",
                  "{{reason}}"), steps=((None, RED),), decimals=0,
             ),
             graph(
-                "Length of calls", "p50 falling with fewer solved: callers give up early.", "s",
+                "Length of calls", "p50 falling and fewer solved: callers give up early.", "s",
                 (quantile(0.5, "voicebot_call_duration_seconds"), "p50"),
                 (quantile(0.95, "voicebot_call_duration_seconds"), "p95"),
                 colors={"p50": GREEN, "p95": ORANGE},
@@ -179,12 +181,12 @@ def business() -> Json:
 def slo() -> Json:
     return dashboard(
         "slo", "service levels",
-        "Do we keep what we promise callers? For the weekly review.",
+        "Do we meet our objectives? For the weekly review.",
         row(
             5,
             stat(
                 "Error budget left (30 days)",
-                "Below 0: the promise is broken; stability goes before new work.", "percentunit",
+                "Below 0: the objective is missed; stability comes before new work.", "percentunit",
                 ("slo:period_error_budget_remaining:ratio", "{{slo}}"),
                 steps=BUDGET, decimals=0, text="value_and_name", none="no data",
             ),
@@ -192,12 +194,12 @@ def slo() -> Json:
         row(
             5,
             stat(
-                "Good events (30 days)", "Compare with the promise beside it.", "percentunit",
+                "Good events (30 days)", "Compare with the objective next to it.", "percentunit",
                 ("1 - slo:sli_error:ratio_rate30d", "{{slo}}"), decimals=2, text="value_and_name",
                 none="no data",
             ),
             stat(
-                "Promised", "What we set out to keep; reviewed each quarter.", "percentunit",
+                "Promised", "The objectives; reviewed every quarter.", "percentunit",
                 ("slo:objective:ratio", "{{slo}}"), decimals=1, text="value_and_name",
                 none="no data",
             ),
@@ -210,21 +212,22 @@ def slo() -> Json:
                 limits=((0, RED),), top=1, signed=True,
             ),
             graph(
-                "Bad events, share of each day", "Days above a promise's remainder spend more than "
-                "their part.", "percentunit", ("slo:sli_error:ratio_rate1d", "{{slo}}"), top=0.02,
+                "Bad events, share of "
+                "each day", "Days above what the objective allows spend more than "
+                "their share.", "percentunit", ("slo:sli_error:ratio_rate1d", "{{slo}}"), top=0.02,
             ),
         ),
         row(
             8,
             table(
                 "Alerts in the time shown",
-                "Many tickets of one name: mend the cause or the alert.", "none",
+                "Many tickets of one name: fix the cause or the alert.", "none",
                 "sort_desc(sum by (alertname, severity) (count_over_time(ALERTS"
                 '{alertstate="firing",severity=~"page|ticket"}[$__range])))',
                 columns={"alertname": "Alert", "severity": "Severity", "Value": "Samples firing"},
             ),
             bars(
-                "Why calls failed", "The longest bar is the first thing to mend.", "none",
+                "Why calls failed", "The longest bar is the first thing to fix.", "none",
                 ("sort_desc(sum by (reason) (increase("
                  "voicebot_call_failures_total{@,traffic!='probe'}[$__range])))",
                  "{{reason}}"), steps=((None, RED),), decimals=0,
@@ -241,7 +244,7 @@ def capacity() -> Json:
         row(
             4,
             stat(
-                "Most calls at once", "At the limit callers went to people instead.", "none",
+                "Most calls at once", "At the limit, further callers went to people.", "none",
                 ("sum(max_over_time(voicebot_calls_active{@}[$__range]))", "calls"), decimals=0,
             ),
             stat("Limit", "Raise it only while the loop's core stays below 80 %.", "none",
@@ -253,7 +256,7 @@ def capacity() -> Json:
                  "calls"), steps=((None, GREEN), (0.5, RED)), decimals=0,
             ),
             stat(
-                "Service's memory", "Growing for days without more calls: a leak.", "bytes",
+                "Service's memory", "Growth over days without more calls: a leak.", "bytes",
                 ('sum(process_resident_memory_bytes{@,job="voicebot"})', "resident"),
             ),
         ),
@@ -266,8 +269,9 @@ def capacity() -> Json:
                 colors={"calls": BLUE, "limit": RED},
             ),
             graph(
-                "CPU of the event loop's core", "Compare its peaks with the calls: where it bends, "
-                "the limit is.", "percentunit", (of_cores(BUSY, "loop"), "core {{cpu}}"),
+                "CPU of the event "
+                "loop's core", "Compare its peaks with the calls: the limit is where "
+                "the curve bends.", "percentunit", (of_cores(BUSY, "loop"), "core {{cpu}}"),
                 limits=((0.8, RED),), top=1,
             ),
         ),
@@ -279,13 +283,15 @@ def capacity() -> Json:
                 limits=((0.02, RED),), top=0.025,
             ),
             graph(
-                "Workers' compute per second", "As many as there are worker cores: they are full, "
+                "Workers' compute "
+                "per second", "Equal to the number of worker cores: they are saturated "
                 "and turns wait.", "none",
                 ("sum by (kind) (rate(voicebot_worker_job_seconds_sum{@}[R]))", "{{kind}}"),
                 stack=True,
             ),
             graph(
-                "Slowest worker jobs (p95)", "Rises with the calls: jobs wait or cores are shared.",
+                "Slowest worker "
+                "jobs (p95)", "Rises with the calls: jobs are waiting or cores are shared.",
                 "s", (quantile(0.95, "voicebot_worker_job_seconds", "le, kind"), "{{kind}}"),
             ),
         ),

@@ -61,7 +61,7 @@ def mean_wait(to: tuple[str, ...]) -> Json:
     """What callers wait for, stage by stage."""
     return graph(
         "Mean wait, by stage",
-        "The widest band is the stage to look at; together they are the mean wait.", "s",
+        "The widest band is the stage to look at; the bands add up to the mean wait.", "s",
         ("sum by (stage) (rate(voicebot_turn_stage_seconds_sum{@}[R]))"
          " / ignoring (stage) group_left ()"
          f" sum(rate({RESPONSES}_count{{@}}[R]))", "{{stage}}"),
@@ -78,7 +78,7 @@ def each_core(to: tuple[str, ...] = ()) -> Json:
     """How busy each core is, and whose it is."""
     return graph(
         "CPU of each core",
-        "EVENT LOOP near 100 %: frames come late; workers may be full, others should idle.",
+        "EVENT LOOP near 100 %: frames are late; workers may be busy, others should idle.",
         "percentunit",
         (of_cores(BUSY, "loop"), "core {{cpu}}: EVENT LOOP"),
         (of_cores(BUSY, "worker"), "core {{cpu}}: worker"),
@@ -102,13 +102,13 @@ def overview() -> Json:
                 steps=((None, GREEN), (1, ORANGE), (2, RED)), text="name", listed=True,
             )),
             stat(
-                "Service", "Anything but up: callers are with people now, or hear nothing.", "none",
+                "Service", "Anything but up: callers reach people now, or hear nothing.", "none",
                 ('2 * (max by (instance) (voicebot_draining{@}) == 1)'
                  ' or max by (instance) (up{@,job="voicebot"})', "{{instance}}"),
                 says={"0": ("DOWN", RED), "1": ("up", GREEN), "2": ("draining", ORANGE)},
             ),
             stat(
-                "Trunk", "Anything but registered: no call from the network arrives.", "none",
+                "Trunk", "Anything but registered: no calls arrive from the network.", "none",
                 # The worst of several: 2 is rejected, 0 not registered, and only 1 is good.
                 ("max(asterisk_pjsip_outbound_registration_status{@} == 2)"
                  " or min(asterisk_pjsip_outbound_registration_status{@})", "trunk"),
@@ -117,7 +117,7 @@ def overview() -> Json:
                 none="no trunk", to=("asterisk",),
             ),
             stat(
-                "Good test call", "Over 150 s: a caller would probably not be served.", "s",
+                "Good test call", "Over 150 s: real callers are probably not served either.", "s",
                 ("time() - max(voicebot_probe_last_success_timestamp_seconds{@})", "ago"),
                 steps=((None, RED), (0, GREEN), (90, YELLOW), (150, RED)), decimals=0, none="never",
             ),
@@ -135,7 +135,7 @@ def overview() -> Json:
             3,
             stat(
                 "Error budget left (30 days)",
-                "Red or below 0: the promise of this month is broken; stop risky changes.",
+                "Red or below 0: this month's objective is missed; stop risky changes.",
                 "percentunit",
                 ("slo:period_error_budget_remaining:ratio", "{{slo}}"),
                 steps=BUDGET, decimals=0, text="value_and_name", none="no data", to=("slo",),
@@ -145,7 +145,7 @@ def overview() -> Json:
             8,
             graph(
                 "Calls that ended, per minute",
-                "Red is ours to mend; grey or yellow alone means callers who gave up.", "none",
+                "Red is ours to fix; grey or yellow alone means callers who gave up.", "none",
                 ('sum by (outcome) (rate(voicebot_calls_total{@,traffic!="probe"}[R])) * 60',
                  "{{outcome}}"),
                 stack=True, colors=OUTCOMES, to=("business",),
@@ -191,7 +191,7 @@ def latency() -> Json:
         row(
             4,
             stat(
-                "Answered within 2.5 s", "Below 99 %: the promise to callers is being broken.",
+                "Answered within 2.5 s", "Below 99 %: the objective is being missed.",
                 "percentunit",
                 (f'sum(rate({RESPONSES}_bucket{{@,le="2.5"}}[$__range]))'
                  f" / (sum(rate({RESPONSES}_count{{@}}[$__range])) > 0)", "good"),
@@ -205,7 +205,7 @@ def latency() -> Json:
                 steps=((None, YELLOW), (0.9, GREEN)), decimals=1,
             ),
             stat(
-                "Greeting heard after (p95)", "Over 0.8 s: callers start with a silence.", "s",
+                "Greeting heard after (p95)", "Over 0.8 s: calls begin with silence.", "s",
                 ("histogram_quantile(0.95, sum by (le)"
                  " (rate(voicebot_call_first_audio_seconds_bucket{@}[$__range])))", "p95"),
                 steps=((None, GREEN), (0.8, YELLOW), (1.6, RED)),
@@ -221,7 +221,7 @@ def latency() -> Json:
             9,
             mean_wait(to=("providers",)),
             heatmap(
-                "Every wait", "A second band or a drift upwards shows before the percentiles do.",
+                "Every wait", "A second band or upward drift shows here before the percentiles.",
                 f"{RESPONSES}_bucket{{@}}", exemplars=True,
             ),
         ),
@@ -239,7 +239,7 @@ def latency() -> Json:
             ),
             graph(
                 "Caller speaks over the bot, per minute",
-                "Many false ones: noise or echo stops the bot for nothing.", "none",
+                "Many false ones: noise or echo interrupts the bot for nothing.", "none",
                 ("sum by (outcome) (rate(voicebot_barge_ins_total{@}[R])) * 60", "{{outcome}}"),
                 stack=True, colors={"accepted": BLUE, "backchannel": GREY, "false": ORANGE},
             ),
@@ -248,7 +248,7 @@ def latency() -> Json:
             7,
             graph(
                 "Turns with a filler, by what was late",
-                "Above the line callers hear 'un instant' too often; its colour says who is late.",
+                "Above the line callers hear 'un instant' too often; the colour says what is late.",
                 "percentunit",
                 ("sum by (waiting_for) (rate(voicebot_fillers_total{@}[R])) / ignoring "
                  "(waiting_for) group_left () (sum(rate(voicebot_turns_total{@}[R])) > 0)",
@@ -257,7 +257,7 @@ def latency() -> Json:
             ),
             graph(
                 "Asked ahead of the turn's end, per minute",
-                "Much dropped: paid for nothing; capped: the limit of a turn or call was reached.",
+                "Many dropped: paid for in vain; capped: the limit per turn or call was reached.",
                 "none",
                 ("sum by (fate) (rate(voicebot_llm_speculations_total{@}[R])) * 60", "{{fate}}"),
                 stack=True, colors={"used": GREEN, "dropped": ORANGE, "capped": GREY},
@@ -265,8 +265,8 @@ def latency() -> Json:
             ),
             graph(
                 "How pauses sounded, per minute",
-                "Late is usual: the words alone had decided. Red: workers fail, callers wait for "
-                "the words alone.", "none",
+                "Late is normal: the words had already decided. Red: workers fail, and only the "
+                "words decide.", "none",
                 ("sum by (outcome) (rate(voicebot_turn_end_judgements_total{@}[R])) * 60",
                  "{{outcome}}"),
                 stack=True, colors={"finished": GREEN, "unfinished": GREY, "late": BLUE,
@@ -278,7 +278,7 @@ def latency() -> Json:
 
 def _requests(stage: str, name: str) -> Json:
     return graph(
-        f"{name}: requests per minute", "Red or orange: it fails; a fallback carries the calls.",
+        f"{name}: requests per minute", "Red or orange: it fails; a fallback handles the calls.",
         "none",
         (f'sum by (outcome) (rate(voicebot_provider_requests_total{{@,stage="{stage}"}}[R])) * 60',
          "{{outcome}}"),
@@ -288,7 +288,7 @@ def _requests(stage: str, name: str) -> Json:
 
 def _first_result(name: str, histogram: str, what: str) -> Json:
     return graph(
-        f"{name}: {what} (p95)", "One provider up: theirs; all up: this host or its network.", "s",
+        f"{name}: {what} (p95)", "One provider up: its fault; all up: host or network.", "s",
         (quantile(0.95, histogram, "le, provider"), "{{provider}}"),
     )  # fmt: skip
 
@@ -296,7 +296,7 @@ def _first_result(name: str, histogram: str, what: str) -> Json:
 def providers() -> Json:
     return dashboard(
         "providers", "providers",
-        "Speech and language services: whose fault is it, and does the fallback carry the calls?",
+        "Speech and language services: whose fault is it, and does the fallback handle the calls?",
         row(
             5,
             bars(
@@ -308,7 +308,7 @@ def providers() -> Json:
                 steps=((None, GREEN), (0.02, YELLOW), (0.2, RED)), top=1, decimals=1,
             ),
             stat(
-                "Not asked now", "A provider named here failed so often that calls go past it.",
+                "Not asked now", "A provider named here failed so often that it is being skipped.",
                 "none",
                 ("sum by (stage, provider) (voicebot_provider_circuit_open{@}) > 0",
                  "{{stage}} {{provider}}"),
@@ -317,7 +317,7 @@ def providers() -> Json:
             ),
             stat(
                 "Days until a model in use is switched off",
-                "Below 30: plan the change of the model now.", "d",
+                "Below 30: plan the change of model now.", "d",
                 ("(min by (stage, provider) (voicebot_model_sunset_timestamp_seconds{@} > 0)"
                  " - time()) / 86400", "{{stage}} {{provider}}"),
                 steps=((None, BLUE), (-3650, RED), (30, YELLOW), (90, GREEN)), decimals=0,
@@ -333,13 +333,13 @@ def providers() -> Json:
             7,
             graph(
                 "Replies of the language model, per minute",
-                "Orange: what it writes does not fit, so its model or the script changed; red: it "
+                "Orange: unusable replies, so the model or the script changed; red: it "
                 "failed.", "none",
                 ("sum by (outcome) (rate(voicebot_llm_replies_total{@}[R])) * 60", "{{outcome}}"),
                 stack=True, colors=REPLIES,
             ),
             graph(
-                "Useless replies", "Above the line: callers are asked to repeat for nothing.",
+                "Useless replies", "Above the line: callers are asked to repeat needlessly.",
                 "percentunit",
                 ('sum(rate(voicebot_llm_replies_total{@,outcome="misfit"}[R]))'
                  " / (sum(rate(voicebot_llm_replies_total{@}[R])) > 0)", "misfit"),
@@ -363,7 +363,7 @@ def providers() -> Json:
                  "{{stage}} {{provider}}"), stack=True,
             ),
             graph(
-                "Use of paid services", "Shows which use makes the cost: tokens, letters, seconds.",
+                "Use of paid services", "Shows what drives the cost: tokens, characters, seconds.",
                 "none",
                 ("sum by (direction) (rate(voicebot_llm_tokens_total{@}[R])) * 60",
                  "tokens {{direction}} /min"),
@@ -372,7 +372,7 @@ def providers() -> Json:
             ),
             graph(
                 "Saved and doubled requests per minute",
-                "Few prompt hits: they are not rendered; many hedges: a slow voice is paid twice.",
+                "Few prompt hits: not rendered; many hedges: a slow provider is paid for twice.",
                 "none",
                 ('sum(rate(voicebot_prompt_cache_lookups_total{@,result="hit"}[R])) * 60',
                  "prompt ready"),

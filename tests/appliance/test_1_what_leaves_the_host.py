@@ -113,7 +113,7 @@ def test_a_backup_that_is_encrypted_and_one_on_another_machine(
             voicebot_secrets={"BACKUP_KEY": "a passphrase, not a password"}, **variables,
         )  # fmt: skip
         host.ssh("voicebot-backup", timeout=180)
-        assert "every file is as it was saved" in host.ssh("voicebot-restore --check")
+        assert "every file matches its checksum" in host.ssh("voicebot-restore --check")
 
     night(backup_target="restic:/srv/the vault")
     assert host.ssh("ls '/srv/the vault/snapshots'")

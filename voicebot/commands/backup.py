@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         nargs="?",
-        help="a folder, [user@]host:path by SSH, or restic:REPOSITORY (default: BACKUP_TARGET)",
+        help="a directory, [user@]host:path (SSH), or restic:REPOSITORY (default: BACKUP_TARGET)",
     )
     parser.add_argument(
         "--without-journal", action="store_true", help="for a journal that is not in SQLite"
@@ -49,6 +49,6 @@ def _backup(args: argparse.Namespace, settings: Settings) -> Done:
         )
     print(f"{place}/{saved.name}: {saved.files} files, {task.megabytes(saved.bytes)}")
     if saved.removed:
-        print(f"removed, too old or cut off: {', '.join(saved.removed)}")
-    print(f"{saved.kept} snapshots; `voicebot restore --check` tells whether one can be restored")
+        print(f"removed (too old or incomplete): {', '.join(saved.removed)}")
+    print(f"{saved.kept} snapshots; `voicebot restore --check` verifies one")
     return Done(items={"done": saved.files})

@@ -65,17 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SCENARIO",
         help=f"name of a scenario, or a .yaml file (default: {REFERENCE})",
     )
-    parser.add_argument("--list", action="store_true", help="list the scenarios and stop")
-    parser.add_argument("--host", help="of the service (default: AUDIOSOCKET_HOST)")
-    parser.add_argument("--port", type=int, help="of the service (default: AUDIOSOCKET_PORT)")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
+    parser.add_argument("--host", help="the service's host (default: AUDIOSOCKET_HOST)")
+    parser.add_argument("--port", type=int, help="the service's port (default: AUDIOSOCKET_PORT)")
     parser.add_argument(
         "--control",
         metavar="[HOST:]PORT",
-        help="of the control API, whose event feed has the bot's words (default: CONTROL_HOST and "
+        help="the control API, whose event feed has the bot's words (default: CONTROL_HOST and "
         "CONTROL_PORT); 'none' for a bot without one",
     )
     parser.add_argument(
-        "--calls", type=_count, default=1, metavar="N", help="hold N calls at once (default: 1)"
+        "--calls", type=_count, default=1, metavar="N", help="make N calls at once (default: 1)"
     )
     parser.add_argument(
         "--out",
@@ -85,9 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the recordings go (default: %(default)s)",
     )
     parser.add_argument(
-        "--keep-going", action="store_true", help="after a failed scenario, go on with the next"
+        "--keep-going", action="store_true", help="continue after a failed scenario"
     )
-    parser.add_argument("--json", action="store_true", help="print the measures as JSON instead")
+    parser.add_argument("--json", action="store_true", help="print the measurements as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,11 +15,9 @@ HELP = "list the callers who wait for a technician to call back, or mark one as 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this command on *parser*."""
-    parser.add_argument("--all", action="store_true", help="those that are done as well")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument(
-        "--done", type=int, metavar="ID", help="note that this one has been called back"
-    )
+    parser.add_argument("--all", action="store_true", help="include those already done")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--done", type=int, metavar="ID", help="mark this one as called back")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=_positive, default=20, help="how many calls to list (default: %(default)s)"
     )
-    parser.add_argument("--probes", action="store_true", help="list probe calls as well")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--probes", action="store_true", help="include probe calls")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:

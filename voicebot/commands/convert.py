@@ -39,18 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--delete-raw",
         action="store_true",
-        help="remove a recording once its MP3 was decoded and found as long",
+        help="delete a recording once its MP3 has been verified",
     )
     parser.add_argument(
         "--jobs",
         type=_positive,
         metavar="N",
-        help="at most so many at once (default: WORKER_CORES)",
+        help="run at most N at once (default: WORKER_CORES)",
     )
     parser.add_argument(
         "--all-cores",
         action="store_true",
-        help="use the event loop's core too, at the usual priority: quicker, for a service that "
+        help="also use the event loop's core, at normal priority: faster, for a service that "
         "takes no calls meanwhile",
     )
     task.add_metrics(parser)

@@ -109,14 +109,17 @@ class Service:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this command on *parser*."""
     parser.add_argument(
-        "--directory", type=Path, default=Path("var/demo"), help="for its files (%(default)s)"
+        "--directory",
+        type=Path,
+        default=Path("var/demo"),
+        help="where its files go (default: %(default)s)",
     )
     parser.add_argument(
         "--speech",
         choices=("local", "cloud"),
         default="local",
-        help="local (default): by the settings, the embedded engine unless there are keys; cloud: "
-        "the vendors' kits, with the vendors emulated",
+        help="local (default): per the settings, i.e. the embedded engine unless there are keys; "
+        "cloud: the vendors' SDKs, with the vendors emulated",
     )
 
 
@@ -151,7 +154,7 @@ def _speech(choice: str, directory: Path) -> Iterator[Mapping[str, str]]:
         return
     # Kokoro would sound better, and take minutes to render the prompts beside the service.
     with EmulatedClouds(directory / "emulated", "--voice", "espeak") as clouds:
-        _title("Deepgram, Groq and OpenAI are emulated on this machine; their kits are real")
+        _title("Deepgram, Groq and OpenAI are emulated on this machine; their SDKs are real")
         print("\n".join(clouds.about[1:]).strip())
         yield clouds.settings
 
@@ -197,7 +200,7 @@ def _journal(directory: Path) -> dict[str, str]:
 
 
 def _show_journal(directory: Path) -> None:
-    _title("What the journal kept")
+    _title("What the journal recorded")
     environ = {**os.environ, **_journal(directory)}
     for command in (["calls", "--limit", "3"], ["callbacks"]):
         print(flush=True)

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--live", action="store_true",
         help="also send each cloud one request (a few words; a tenth of a cent)",
     )  # fmt: skip
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only what is not right")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only problems")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def examine(machine: Machine, checks: Sequence[Check] = CHECKS) -> Iterator[Find
         settings = config.load()
     except config.SettingsError as error:
         for text in error.faults:
-            yield fault(text, "mend it (docs/reference/settings.md); below, defaults are assumed")
+            yield fault(text, "fix it (docs/reference/settings.md); the rest assumes the defaults")
         settings = config.Settings()
     else:
         yield good(f"settings: {len(config.described())}, all valid")

@@ -36,8 +36,8 @@ SERVICE_MODULES = (
 )  # fmt: skip
 ENGINE_MODULES = ("ctranslate2", "onnxruntime")
 PROGRAMS = {
-    "espeak-ng": "it gives the voice its phonemes: without it the bot can only say its prompts",
-    "ffmpeg": "it makes the MP3 files of recordings",
+    "espeak-ng": "the voice needs its phonemes; without it the bot can only say its prompts",
+    "ffmpeg": "it converts recordings to MP3",
 }
 
 
@@ -90,7 +90,7 @@ def search_path(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield good(f"PATH is {path}")
     else:
         yield fault(
-            "PATH is empty or not set: no program is found, ffmpeg and espeak-ng included",
+            "PATH is empty or not set: no programs can be found, ffmpeg and espeak-ng included",
             "set PATH=/usr/local/bin:/usr/bin:/bin where the service is started",
         )
 
@@ -164,7 +164,7 @@ def clock(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield warning(
             "the clock is not synchronised"
             if synchronised is False
-            else "whether the clock is synchronised cannot be told here",
+            else "cannot tell here whether the clock is synchronised",
             "the times in journal, logs and opening hours depend on it; "
             "as root: apt-get install systemd-timesyncd",
         )
@@ -181,14 +181,14 @@ def cores(settings: Settings, machine: Machine) -> Iterator[Finding]:
     text = f"{len(available)} cores: the event loop on {plan.loop}, workers on {workers}"
     if len(available) < 2:
         yield warning(
-            "one core: speech work and the paced audio share it",
-            "good for a trial call; give the machine two cores or more",
+            "one core: speech processing and audio pacing share it",
+            "enough for a trial call; give the machine two cores or more",
         )
     elif len(available) < CORES_PROMISED and settings.max_calls >= 20:
         yield warning(
             f"{text}; few for {settings.max_calls} calls",
-            f"callers may wait for an answer when many speak at once; {CORES_PROMISED} cores are "
-            "meant for 20 calls, or lower MAX_CONCURRENT_CALLS",
+            f"callers may wait for answers when many speak at once; use {CORES_PROMISED} cores "
+            "for 20 calls, or lower MAX_CONCURRENT_CALLS",
         )
     else:
         yield good(text)
@@ -207,7 +207,7 @@ def memory(settings: Settings, machine: Machine) -> Iterator[Finding]:
     if available < needed and _running_service(settings, machine) is None:
         yield warning(
             f"{text} for {workers} workers",
-            "set WORKER_CORES to fewer cores; each worker holds the models once",
+            "set WORKER_CORES to fewer cores; each worker loads its own copy of the models",
         )
     else:
         yield good(text)
@@ -224,11 +224,11 @@ def directories(settings: Settings, machine: Machine) -> Iterator[Finding]:
         error = machine.write_error(directory)
         if error:
             yield fault(
-                f"{name} {directory} cannot be written to: {error}",
-                f"give it to the user who runs the service, or set {name}",
+                f"{name} {directory} is not writable: {error}",
+                f"make its owner the user who runs the service, or set {name}",
             )
         else:
-            yield good(f"{name} {directory} can be written to")
+            yield good(f"{name} {directory} is writable")
 
 
 def disk(settings: Settings, machine: Machine) -> Iterator[Finding]:
@@ -249,14 +249,15 @@ def disk(settings: Settings, machine: Machine) -> Iterator[Finding]:
 def backups(settings: Settings, machine: Machine) -> Iterator[Finding]:
     if not settings.backup_target:
         yield warning(
-            "BACKUP_TARGET is not set: journal and recordings are on this machine only",
-            "set it to a folder of another disk or to host:path; docs/how-to/backup-and-restore.md",
+            "BACKUP_TARGET is not set: journal and recordings exist on this machine only",
+            "set it to a directory on another disk or to host:path; "
+            "docs/how-to/backup-and-restore.md",
         )
     elif machine.find_program("rsync"):
-        yield good(f"backups go to {settings.backup_target}, by rsync")
+        yield good(f"backups go to {settings.backup_target}, with rsync")
     else:
         yield fault(
-            "rsync is missing: `voicebot backup` and `restore` copy with it",
+            "rsync is missing: `voicebot backup` and `restore` need it",
             "as root: apt-get install rsync",
         )
 
@@ -269,7 +270,7 @@ def script(settings: Settings, machine: Machine) -> Iterator[Finding]:
         loaded = script_file.load(settings.script_file)
     except ScriptError as error:
         for text in error.faults:
-            yield fault(text, "mend the script, or leave SCRIPT_FILE empty for the shipped one")
+            yield fault(text, "fix the script, or leave SCRIPT_FILE empty for the one shipped")
     else:
         sentences = len(loaded.fixed_texts())
         yield good(f"script {loaded.name}, version {loaded.version}: {sentences} fixed sentences")
@@ -292,7 +293,7 @@ def model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
         text, _, remedy = sentence.rpartition("; ")
         yield fault(text, remedy)
     if not faults:
-        yield good(f"models in {settings.models_dir}: every file is the published one")
+        yield good(f"models in {settings.models_dir}: every file matches its published hash")
 
 
 def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
@@ -313,7 +314,7 @@ def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
     except ScriptError:
         return  # named already
     except models.ModelError as error:
-        yield fault(str(error), "choose a voice that there is, in the script")
+        yield fault(str(error), "choose an existing voice in the script")
         return
     clouds = chains.prompt_voices(settings, fallback.today())
     identity = chains.voice_identity(settings, clouds[0]) if clouds else local_tts.identity(voice)
@@ -321,12 +322,12 @@ def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
     try:
         recorded = recorded_in(settings.recorded_prompts)
     except PromptError as error:
-        yield fault(str(error), "mend it, or empty RECORDED_PROMPTS")
+        yield fault(str(error), "fix it, or empty RECORDED_PROMPTS")
         return
     for text in recorded.keys() - set(texts):
         yield warning(
-            f"RECORDED_PROMPTS: the script does not say {text!r}",
-            "write it in prompts.yaml exactly as the script does, a sentence a line",
+            f"RECORDED_PROMPTS: {text!r} is not in the script",
+            "write it in prompts.yaml exactly as in the script, one sentence per line",
         )
     missing = PromptCache(
         settings.cache_dir, identity, shipped=settings.prompts_dir, recorded=recorded
@@ -335,7 +336,7 @@ def prompts(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield warning(
             f"prompts in {settings.cache_dir}: {len(missing)} of {len(texts)} are not rendered",
             ("" if clouds else "run `voicebot prompts`; otherwise ")
-            + "the service does it when it starts, and takes no call meanwhile",
+            + "the service renders them when it starts, and takes no calls meanwhile",
         )
     else:
         yield good(f"prompts in {settings.cache_dir}: all {len(texts)} are rendered")
@@ -352,9 +353,9 @@ def journal(settings: Settings, machine: Machine) -> Iterator[Finding]:
         if file and not file.exists():
             error = machine.write_error(file.parent)
             if error:
-                yield fault(f"journal {shown} cannot be made: {error}", remedy)
+                yield fault(f"journal {shown} cannot be created: {error}", remedy)
             else:
-                yield good(f"journal {shown}: will be made at the first start")
+                yield good(f"journal {shown}: will be created at the first start")
             return
         engine = sqlalchemy.create_engine(url)
         try:

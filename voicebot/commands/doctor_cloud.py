@@ -55,8 +55,8 @@ def speech(settings: Settings, machine: Machine) -> Iterator[Finding]:
         text = f"{STAGES[stage]}: {', then '.join(order)}"
         if chains.LOCAL not in order:
             yield warning(
-                f"{text}; nothing is left when it fails",
-                f"add {chains.LOCAL} at the end of {stage.name}_CHAIN",
+                f"{text}; there is no fallback if it fails",
+                f"add {chains.LOCAL} to the end of {stage.name}_CHAIN",
             )
         else:
             yield good(text)
@@ -64,8 +64,8 @@ def speech(settings: Settings, machine: Machine) -> Iterator[Finding]:
     text = f"{STAGES[Stage.LLM]}: {', then '.join(minds)}"
     if settings.groq_api_key and minds == (chains.RULES,):
         yield warning(
-            f"{text}; GROQ_API_KEY is set, but LLM_CHAIN asks no model",
-            "set LLM_CHAIN=auto, or take the key out",
+            f"{text}; GROQ_API_KEY is set, but LLM_CHAIN uses no model",
+            "set LLM_CHAIN=auto, or remove the key",
         )
     else:
         yield good(text)
@@ -101,11 +101,11 @@ def sunsets(settings: Settings, machine: Machine) -> Iterator[Finding]:
             "(docs/how-to/go-live-with-clouds.md)"
         )
         if ends.passed(today):
-            yield warning(f"{text} is switched off since {ends.day}: it is passed over", remedy)
+            yield warning(f"{text} was switched off on {ends.day}: it is skipped", remedy)
         elif ends.near(today):
             yield warning(f"{text} will be switched off on {ends.day}", remedy)
         else:
-            until = f"until {ends.day}" if ends.day else "with no known end"
+            until = f"until {ends.day}" if ends.day else "no end date known"
             yield good(f"{text}, {until}")
 
 
@@ -121,7 +121,7 @@ def live(settings: Settings, machine: Machine) -> Iterator[Finding]:
             yield fault(str(error), "see above")
             return
         if not made.checks:
-            yield good("no cloud is in use, so none was asked")
+            yield good("no cloud is in use, so none was tested")
         asking = {runner.get_loop().create_task(_asked(check, made)) for check in made.checks}
         try:
             while asking:
@@ -149,7 +149,7 @@ async def _asked(check: clouds.Check, made: clouds.Clouds) -> Finding:
     loop = asyncio.get_running_loop()
     began = loop.time()
     text = f"{STAGES[check.stage]}: {check.provider}"
-    remedy = f"mend it, or take {check.provider} out of {check.stage.name}_CHAIN"
+    remedy = f"fix it, or take {check.provider} out of {check.stage.name}_CHAIN"
     try:
         async with asyncio.timeout(LIVE_SECONDS):
             if check.stage is Stage.STT:
@@ -158,7 +158,7 @@ async def _asked(check: clouds.Check, made: clouds.Clouds) -> Finding:
     except ProviderError as error:
         return fault(f"{text} does not work: {error}", remedy)
     except TimeoutError:
-        return fault(f"{text} did not answer in {LIVE_SECONDS:g} s", remedy)
+        return fault(f"{text} did not answer within {LIVE_SECONDS:g} s", remedy)
     return good(f"{text} works, {loop.time() - began:.1f} s for one request")
 
 
@@ -206,12 +206,12 @@ def costs(settings: Settings, machine: Machine) -> Iterator[Finding]:
         table = prices.load(settings.prices_file)
     except prices.PriceError as error:
         for text in error.faults:
-            yield fault(f"price table: {text}", "mend it, or leave PRICES_FILE empty")
+            yield fault(f"price table: {text}", "fix it, or leave PRICES_FILE empty")
         return
     for model in chains.unpriced(settings, table):
         yield warning(
-            f"price table: {model} is not in it, so what calls cost is not known",
-            f"add it to a copy of {prices.SHIPPED} and name that in PRICES_FILE",
+            f"price table: {model} is not listed, so the cost of calls is unknown",
+            f"add it to a copy of {prices.SHIPPED} and set PRICES_FILE to that copy",
         )
     yield good(f"price table: {len(table.models)} models, {table.currency} of {table.day}")
 

@@ -28,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument(
         "--port", type=int, default=PORT, metavar="N",
-        help=f"port of the direction; the vendors have the next three (default {PORT}; 0: free)",
+        help=f"admin port; the vendors use the next three (default {PORT}; 0: any free)",
     )  # fmt: skip
     parser.add_argument(
         "--latency", default="published", metavar="HOW",
-        help="published (default), none, or a YAML file of quantiles",
+        help="delays: published (default), none, or a YAML file of quantiles",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the delays (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the delays (default 0)")
     parser.add_argument(
         "--recognise", default="script", metavar="HOW",
         help="script (default): the shipped recordings and nothing else; whisper: the embedded "
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--voice", choices=("auto", "kokoro", "espeak"), default="auto",
         help="auto (default): kokoro if its models are there, else espeak-ng",
     )  # fmt: skip
-    parser.add_argument("--rules", type=Path, metavar="FILE", help="what the model answers")
+    parser.add_argument("--rules", type=Path, metavar="FILE", help="keyword table of the model")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         print(
             f"voicebot: emulate needs {error.name}, which only a checkout has, after "
-            "scripts/setup emulator: an installation that takes calls is lighter without",
+            "scripts/setup emulator: installations that take calls leave it out to stay light",
             file=sys.stderr,
         )
         return 1

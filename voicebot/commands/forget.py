@@ -45,8 +45,8 @@ def _forget(args: argparse.Namespace, settings: Settings) -> Done:
     directory = settings.recordings_dir
     if not file_exists(settings.journal_url):
         raise ArchiveError(
-            "JOURNAL_URL: there is no journal, and without it nobody can tell whose recording is "
-            "whose"
+            "JOURNAL_URL: there is no journal, and without it there is no telling whose recording "
+            "is whose"
         )
     with (
         recordings.exclusive(directory, "forget", wait=task.WAIT, waiting=task.waiting),
@@ -65,13 +65,13 @@ def _forget(args: argparse.Namespace, settings: Settings) -> Done:
     for line in remains:
         print(f"still there: {line}")
     for call_id in person.running:
-        print(f"still running: call {call_id}; run this again when it is over")
+        print(f"call {call_id} is still running; run this again when it is over")
     nothing_left = forgotten and not remains and not person.running
     if nothing_left:
         print("searched again, in journal, recordings and learnt sentences: nothing is left")
     _tell_of_backups(person, settings)
     print(
-        "not looked at: logs (they have what people say only with LOG_TRANSCRIPTS=true), and "
+        "not looked at: logs (they contain what people say only with LOG_TRANSCRIPTS=true), and "
         "copies made by hand"
     )
     return Done(ok=nothing_left)
@@ -82,7 +82,7 @@ def _forgotten_by_service(machine: Machine, settings: Settings, person: Person) 
     if it may still know them."""
     if not settings.control_port:
         if person.sentences:
-            print("CONTROL_PORT=0: a service that runs knows these learnt sentences; restart it")
+            print("CONTROL_PORT=0: a running service still has these learnt sentences; restart it")
         return not person.sentences
     where = f"{settings.control_host}:{settings.control_port}"
     answer = machine.post(f"http://{where}/v1/learned/release")
@@ -133,13 +133,13 @@ def _agreed() -> bool:
 
 def _tell_of_backups(person: Person, settings: Settings) -> None:
     if not settings.backup_target:
-        print("backups: BACKUP_TARGET is not set; if there are any, they are not looked at")
+        print("backups: BACKUP_TARGET is not set; any that exist were not looked at")
         return
     try:
         place = task.place_of(settings)
         snapshots = place.snapshots()
     except ArchiveError as error:
-        print(f"backups: cannot be asked: {error}")
+        print(f"backups: cannot be checked: {error}")
         return
     since = person.found.earliest or datetime.min.replace(tzinfo=UTC)
     holding = erasure.holding(snapshots, since, settings.backup_days) if person else []

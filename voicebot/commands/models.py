@@ -16,7 +16,7 @@ HELP = "put the embedded engine's model files together and check them"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this command on *parser*."""
-    parser.add_argument("--check", action="store_true", help="only say what is wrong")
+    parser.add_argument("--check", action="store_true", help="only report what is wrong")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         for fault in faults:
             print(fault, file=sys.stderr)
         if not faults:
-            print(f"{directory}: every model file is the published one")
+            print(f"{directory}: every model file matches its published hash")
         return 1 if faults else 0
     try:
         models.ensure(

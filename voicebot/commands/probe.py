@@ -42,22 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument(
         "--direct",
         action="store_true",
-        help="call the voicebot's AudioSocket port, without Asterisk: is it that or this?",
+        help="call the voicebot's AudioSocket port directly, to rule Asterisk in or out",
     )
     kind.add_argument(
         "--customer",
         metavar="NUMBER",
         help="call NUMBER as a customer would, hear the greeting and hang up: an ordinary call, "
-        "recorded and in the journal. Needs the line `selfcheck` of the playbook",
+        "recorded and in the journal. Needs the playbook's `selfcheck` endpoint",
     )
     parser.add_argument(
         "--metrics",
         type=Path,
         metavar="FILE",
-        help="leave metrics there, for node_exporter's textfile collector (a name in .prom)",
+        help="write metrics there, for node_exporter's textfile collector (name it *.prom)",
     )
     parser.add_argument(
-        "--record", type=Path, metavar="FILE", help="write what was said and heard, as a WAV"
+        "--record", type=Path, metavar="FILE", help="save what was said and heard, as a WAV"
     )
     parser.add_argument("--quiet", action="store_true", help="print one line")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all-cores",
         action="store_true",
-        help="use the event loop's core too: quicker, for a service that takes no calls meanwhile",
+        help="also use the event loop's core: faster, for a service that takes no calls meanwhile",
     )
     parser.add_argument(
-        "--prune", action="store_true", help="remove sentences that this script does not have"
+        "--prune", action="store_true", help="remove sentences that are not in this script"
     )
 
 

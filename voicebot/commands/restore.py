@@ -1,6 +1,6 @@
 """``voicebot restore``: bring a snapshot back, or check that it could be.
 
-Exit status: 0 if it was restored (checked: if every file is as it was saved), 1 if not, 2 for
+Exit status: 0 if it was restored (checked: if every file matches its checksum), 1 if not, 2 for
 faulty settings, 3 if another task did not end.
 """
 
@@ -24,13 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--snapshot", metavar="NAME", help="default: the latest complete one")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--list", action="store_true", help="only list the snapshots")
-    only.add_argument(
-        "--check", action="store_true", help="only compare every file with its checksum"
-    )
+    only.add_argument("--check", action="store_true", help="only verify every file's checksum")
     only.add_argument(
         "--force",
         action="store_true",
-        help="replace the journal, and put the recordings among those that are there",
+        help="replace the journal, and add the recordings to those already there",
     )
 
 
@@ -43,7 +41,7 @@ def _restore(args: argparse.Namespace, settings: Settings) -> Done:
     place = task.place_of(settings, args.source)
     if args.list:
         for one in place.snapshots():
-            print(one.name if one.complete else f"{one.name}  cut off")
+            print(one.name if one.complete else f"{one.name}  incomplete")
         return Done()
     chosen = restore.choose(place, args.snapshot)
     if args.check:
@@ -60,11 +58,11 @@ def _restore(args: argparse.Namespace, settings: Settings) -> Done:
             raise ArchiveError(f"{'; '.join(obstacles)}; --force restores all the same")
         restored = restore.run(place, chosen, data, work, Bar().show)
     print(f"{place}/{chosen.name}: {restored.recordings} recordings in {settings.recordings_dir}")
-    print(f"journal: {restored.journal or 'there is none in the snapshot'}")
+    print(f"journal: {restored.journal or 'none in the snapshot'}")
     if restored.erased:
-        print(f"{restored.erased} calls erased again, that had been after it was taken")
+        print(f"{restored.erased} calls erased again that had been erased after it was taken")
     for file in restored.beside:
-        print(f"compare with what is in force: {file}")
+        print(f"compare with the settings in force: {file}")
     return Done()
 
 
@@ -73,4 +71,4 @@ def _check(place: Place, chosen: Snapshot, settings: Settings) -> None:
         settings.recordings_dir, "restore", wait=task.WAIT, waiting=task.waiting
     ) as work:
         restore.check(restore.fetched(place, chosen, work), Bar().show)
-    print(f"{place}/{chosen.name}: every file is as it was saved")
+    print(f"{place}/{chosen.name}: every file matches its checksum")

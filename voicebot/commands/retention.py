@@ -20,7 +20,7 @@ from voicebot.journal.schema import file_exists
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this command on *parser*."""
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     task.add_metrics(parser)
 
 

@@ -25,8 +25,8 @@ from voicebot.settings.values import text_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this command on *parser*."""
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--env", action="store_true", help="as a settings file to start from")
-    form.add_argument("--markdown", action="store_true", help="as a page of the documentation")
+    form.add_argument("--env", action="store_true", help="print a settings file to start from")
+    form.add_argument("--markdown", action="store_true", help="print the documentation page")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,8 +50,8 @@ def env_file() -> str:
     """A settings file with everything in it and nothing set: each line is the default."""
     parts = [
         "# Settings of the voicebot. Copy this file to .env, or point VOICEBOT_ENV_FILE at it,\n"
-        "# and take the # off a line to change it; what is shown is the default. A variable of\n"
-        "# the environment wins over the file. Keys are better kept in files of their own: see\n"
+        "# and uncomment a line to change it; the values shown are the defaults. Environment\n"
+        "# variables win over the file. Keys are better kept in files of their own: see\n"
         "# docs/reference/settings.md. `voicebot doctor` checks the result."
     ]
     for group, settings in _groups():
@@ -69,19 +69,49 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from `voicebot/settings/table.py` by `make docs`; do not edit.",
+        "Generated from `voicebot/settings/table.py` by `make docs`; do not edit.",
         "",
-        "Each one is a variable of the environment, or a line of the settings file: `.env` in the",
+        "Each setting is an environment variable, or a line in the settings file: `.env` in the",
         "working directory, or the file that `VOICEBOT_ENV_FILE` names. The environment wins. All",
-        "are checked together at start, and every fault is named with what is allowed; a key in",
-        "the file that does not exist is a fault too. `voicebot settings` prints what is in force.",
+        "are checked together at start, and every mistake is reported with the allowed values; an",
+        "unknown key in the file is a mistake too. `voicebot settings` prints what is in force.",
         "",
-        "Keys and passwords belong in neither: `VOICEBOT_SECRETS_DIR` names a directory in which",
-        "each file is a setting, named like it and holding the value alone (`DEEPGRAM_API_KEY`),",
-        "mode 0440, of the service's group. It wins over the settings file. A file that is empty,",
-        "that cannot be read or whose name is no setting keeps the service from starting; names",
-        "that begin with a dot are passed over. systemd's credentials and Docker's secrets have",
-        "that form.",
+        "Keys and passwords belong in neither: `VOICEBOT_SECRETS_DIR` names a directory with one",
+        "file per secret, named after its setting (`DEEPGRAM_API_KEY`) and containing only the",
+        "value, mode 0440, with the service's group. It wins over the settings file. A file that",
+        "is empty, unreadable or not named after a setting keeps the service from starting; names",
+        "that begin with a dot are ignored. systemd credentials and Docker secrets have this "
+        "format.",
+    ]
+    for group, settings in _groups():
+        parts.append(f"# ---- {group} " + "-" * (72 - len(group)))
+        for setting in settings:
+            meta = setting.metadata
+            about = f"{meta['about']} ({meta['unit']})" if meta["unit"] else meta["about"]
+            parts.append(textwrap.fill(about, 94, initial_indent="# ", subsequent_indent="# "))
+            parts[-1] += f"\n#{meta['env']}={meta['text']}"
+    return "\n\n".join(parts)
+
+
+def markdown() -> str:
+    """The reference page."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated from `voicebot/settings/table.py` by `make docs`; do not edit.",
+        "",
+        "Each setting is an environment variable, or a line in the settings file: `.env` in the",
+        "working directory, or the file that `VOICEBOT_ENV_FILE` names. The environment wins. All",
+        "are checked together at start, and every mistake is reported with the allowed values; an",
+        "unknown key in the file is a mistake too. `voicebot settings` prints what is in force.",
+        "",
+        "Keys and passwords belong in neither: `VOICEBOT_SECRETS_DIR` names a directory with one",
+        "file per secret, named after its setting (`DEEPGRAM_API_KEY`) and containing only the",
+        "value, mode 0440, with the service's group. It wins over the settings file. A file "
+        "that is",
+        "empty, unreadable or not named after a setting keeps the service from starting; "
+        "names that",
+        "begin with a dot are ignored. systemd credentials and Docker secrets have this format.",
     ]
     for group, settings in _groups():
         lines += ["", f"## {group.capitalize()}", ""]

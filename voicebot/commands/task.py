@@ -59,7 +59,7 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         type=Path,
         metavar="FILE",
-        help="leave metrics there, for node_exporter's textfile collector (a name in .prom)",
+        help="write metrics there, for node_exporter's textfile collector (name it *.prom)",
     )
 
 
@@ -79,7 +79,7 @@ def perform(name: str, work: Callable[[Settings], Done], *, metrics: Path | None
         print(f"{name}: {error}", file=sys.stderr)
         return _BUSY
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; what was done stays, and it can be run again", file=sys.stderr)
+        print(f"{name}: interrupted; what is done is kept; it can be run again", file=sys.stderr)
         return _INTERRUPTED
     except _FAULTS as error:
         print(f"{name}: {error}", file=sys.stderr)

@@ -53,7 +53,7 @@ class Settings:
     audiosocket_host: str = _setting(
         "AUDIOSOCKET_HOST", "127.0.0.1", _text, "address",
         "Where Asterisk connects. AudioSocket has no authentication: keep it on loopback, or "
-        "behind a firewall that admits Asterisk only.", group="network")  # fmt: skip
+        "behind a firewall that admits only Asterisk.", group="network")  # fmt: skip
     audiosocket_port: int = _setting(
         "AUDIOSOCKET_PORT", "9090", _integer(0, 65535), "TCP port",
         "Port of the above; 0 picks a free one.", group="network")  # fmt: skip
@@ -68,36 +68,36 @@ class Settings:
     # -- calls
     max_calls: int = _setting(
         "MAX_CONCURRENT_CALLS", "20", _integer(1, 1000), "calls",
-        "Calls held at once; the next caller goes to the human queue.", group="calls")  # fmt: skip
+        "Concurrent calls; further callers go to the human queue.", group="calls")  # fmt: skip
     silence_warning: float = _setting(
         "SILENCE_WARNING_TIMEOUT", "8", _seconds(2, 60), "s",
-        "Caller silence after which the bot asks whether anybody is there. Time in which the bot "
-        "speaks or works does not count.", group="calls")  # fmt: skip
+        "Caller silence after which the bot asks whether anybody is there. Time during which the "
+        "bot speaks or works does not count.", group="calls")  # fmt: skip
     silence_hangup: float = _setting(
         "SILENCE_HANGUP_TIMEOUT", "15", _seconds(3, 120), "s",
         "Caller silence after which the bot says goodbye and hangs up.", group="calls")  # fmt: skip
     max_call_duration: float = _setting(
-        "MAX_CALL_DURATION", "600", _seconds(30, 7200), "s", "Longest call.",
+        "MAX_CALL_DURATION", "600", _seconds(30, 7200), "s", "Longest a call may last.",
         group="calls")  # fmt: skip
     drain_timeout: float = _setting(
         "DRAIN_TIMEOUT", "660", _seconds(0, 7200), "s",
-        "After SIGTERM, how long running calls may go on. Keep it above MAX_CALL_DURATION; a drain "
-        "of 20 minutes pages.",
+        "After SIGTERM, how long calls in progress may continue. Keep it above MAX_CALL_DURATION; "
+        "a drain of 20 minutes pages.",
         group="calls")  # fmt: skip
     resume_window: float = _setting(
         "RESUME_WINDOW", "120", _seconds(5, 3600), "s",
-        "How long a call that has ended is remembered: until then one that left for a technician "
-        "can come back.",
+        "How long an ended call is remembered: until then, one that was transferred to a "
+        "technician can come back.",
         group="calls")  # fmt: skip
 
     # -- conversation
     script_file: Path | None = _setting(  # noqa: RUF009 -- a field()
         "SCRIPT_FILE", "", _optional_path, "path",
-        "What the bot says and understands. Empty: the French SAV script that is shipped.",
+        "What the bot says and understands. Empty: the French SAV script shipped with it.",
         group="conversation")  # fmt: skip
     technicians_available: str = _setting(
         "TECHNICIANS", "hours", _choice("hours", "always", "never"), "",
-        "Who can take a call: by the script's opening hours, always, or never.",
+        "When technicians can take calls: during the script's opening hours, always, or never.",
         group="conversation")  # fmt: skip
 
     # -- speech
@@ -112,166 +112,169 @@ class Settings:
         group="speech", secret=True)  # fmt: skip
     stt_chain: tuple[str, ...] = _setting(
         "STT_CHAIN", "auto", _chain("deepgram", "local"), "names",
-        "Who listens, in order: when one fails, the next one hears the same turn. auto: those "
-        "whose key is set, then local (see EMBEDDED_ENGINE).", group="speech")  # fmt: skip
+        "Recognisers, in order: if one fails, the next one hears the same turn. auto: those "
+        "with a key, then local (see EMBEDDED_ENGINE).", group="speech")  # fmt: skip
     tts_chain: tuple[str, ...] = _setting(
         "TTS_CHAIN", "auto", _chain("openai", "openai_realtime", "deepgram", "local"), "names",
-        "Who speaks, in order. auto: those whose key is set, then local.",
+        "Voices, in order. auto: those with a key, then local.",
         group="speech")  # fmt: skip
     llm_chain: tuple[str, ...] = _setting(
         "LLM_CHAIN", "auto", _chain("groq", "groq_spare", "rules"), "names",
-        "Who understands what the script's rules do not, in order, always ending with rules (the "
-        "caller is asked again). groq_spare is Groq with another model. auto: groq, groq_spare, "
-        "rules if its key is set, else rules.", group="speech")  # fmt: skip
+        "What handles input that the script's rules do not understand, in order, always ending "
+        "with rules (the caller is asked again). groq_spare is Groq with another model. auto: "
+        "groq, groq_spare, rules if there is a Groq key, otherwise rules.",
+        group="speech")  # fmt: skip
     stt_timeout: float = _setting(
         "STT_TIMEOUT", "0.8", _seconds(0.2, 4), "s",
-        "From a caller's pause to a cloud's words; then the next one hears the turn.",
+        "Deadline from a caller's pause to a cloud's words; then the next one hears the turn.",
         group="speech")  # fmt: skip
     listen_for_turn_end: str = _setting(
         "LISTEN_FOR_TURN_END", "auto", _choice("auto", "always", "never"), "",
-        "Have the workers listen to how a caller stopped (30 to 90 ms of a core for each pause): "
-        "who sounds finished is answered after 0.2 s, where by the words alone we would wait 0.5 "
-        "or 0.65 s. auto: where a cloud recognises; the embedded engine needs the workers itself.",
+        "Have the workers judge from the sound of the voice whether a caller has finished (30 to "
+        "90 ms of a core per pause): if so, the bot answers after 0.2 s, where the words alone "
+        "would make it wait 0.5 or 0.65 s. auto: only with a cloud recogniser; the embedded engine "
+        "needs the workers itself.",
         group="speech")  # fmt: skip
     tts_timeout: float = _setting(
         "TTS_TIMEOUT", "1.0", _seconds(0.2, 4), "s",
-        "From a sentence to a cloud's first audible sample; then the next one says it.",
+        "Deadline from a sentence to a cloud's first audible sample; then the next one says it.",
         group="speech")  # fmt: skip
     tts_hedging: bool = _setting(
         "TTS_HEDGING", "false", _boolean, "",
-        "Ask the next one as well when a cloud is slower than 95 of its last 100 sentences were. "
-        "Costs one sentence in twenty twice.", group="speech")  # fmt: skip
+        "Also ask the next one when a cloud is slower than it was for 95 of its last 100 "
+        "sentences. One sentence in twenty is paid for twice.", group="speech")  # fmt: skip
     llm_timeout: float = _setting(
         "LLM_TIMEOUT", "1.0", _seconds(0.2, 4), "s",
-        "From asking a language model to what can be used of its reply: what the caller meant, or "
-        "a whole sentence. Then the next one is asked, which has as long; after the last, the "
-        "rules answer.", group="speech")  # fmt: skip
+        "Deadline from asking a language model to something usable in its reply: what the caller "
+        "meant, or a whole sentence. Then the next one is asked, with the same deadline; after the "
+        "last, the rules answer.", group="speech")  # fmt: skip
     llm_hedging: bool = _setting(
         "LLM_HEDGING", "false", _boolean, "",
-        "Ask the next one as well when a model is slower than 95 of its last 100 replies were. "
-        "Costs one request in twenty twice.", group="speech")  # fmt: skip
+        "Also ask the next one when a model is slower than it was for 95 of its last 100 replies. "
+        "One request in twenty is paid for twice.", group="speech")  # fmt: skip
     llm_speculations_turn: int = _setting(
         "LLM_SPECULATIONS_PER_TURN", "2", _integer(0, 10), "requests",
-        "How often the language model may be asked while the caller may still go on, which makes "
-        "its answers half a second faster; what is asked in vain is paid for. 0: never.",
+        "How often the language model may be asked before it is certain that the caller has "
+        "finished, which makes answers half a second faster; discarded requests are paid for. 0: "
+        "never.",
         group="speech")  # fmt: skip
     llm_speculations_call: int = _setting(
         "LLM_SPECULATIONS_PER_CALL", "30", _integer(0, 1000), "requests",
-        "The same, in a whole call.", group="speech")  # fmt: skip
+        "The same, per call.", group="speech")  # fmt: skip
     llm_max_tokens: int = _setting(
         "LLM_MAX_TOKENS", "300", _integer(50, 4000), "tokens",
-        "Longest reply of the language model, its reasoning included.",
+        "Longest reply of the language model, including its reasoning.",
         group="speech")  # fmt: skip
     api_timeout: float = _setting(
         "API_TIMEOUT", "10", _seconds(1, 60), "s",
-        "Longest that one sentence or reply may take a cloud.", group="speech")  # fmt: skip
+        "Longest a cloud may take over one sentence or reply.", group="speech")  # fmt: skip
     api_attempts: int = _setting(
         "API_RETRY_ATTEMPTS", "2", _integer(1, 5), "attempts",
-        "How often one cloud is asked for the same thing, while it can still be in time.",
+        "How often one cloud is asked for the same thing, as long as it can still be in time.",
         group="speech")  # fmt: skip
     deepgram_base_url: str = _setting(
         "DEEPGRAM_BASE_URL", "https://api.deepgram.com", _url, "URL",
         "Deepgram's address. In Europe: https://api.eu.deepgram.com.", group="speech")  # fmt: skip
     deepgram_model: str = _setting(
         "DEEPGRAM_MODEL", "nova-3", _text, "",
-        "The model that listens; flux-general-multi also guesses when a turn is over.",
+        "The recognition model; flux-general-multi also predicts when a turn is over.",
         group="speech")  # fmt: skip
     deepgram_voice: str = _setting(
-        "DEEPGRAM_VOICE", "aura-2-agathe-fr", _text, "", "The model that speaks.",
+        "DEEPGRAM_VOICE", "aura-2-agathe-fr", _text, "", "The voice model.",
         group="speech")  # fmt: skip
     deepgram_opt_out: bool = _setting(
         "DEEPGRAM_MIP_OPT_OUT", "true", _boolean, "",
-        "Keep what callers say out of Deepgram's training data (their price is higher then).",
+        "Keep what callers say out of Deepgram's training data (at a higher price).",
         group="speech")  # fmt: skip
     groq_base_url: str = _setting(
         "GROQ_BASE_URL", "https://api.groq.com", _url, "URL", "Groq's address.",
         group="speech")  # fmt: skip
     groq_model: str = _setting(
-        "GROQ_MODEL", "openai/gpt-oss-20b", _text, "", "The model of groq.",
+        "GROQ_MODEL", "openai/gpt-oss-20b", _text, "", "The model used by groq.",
         group="speech")  # fmt: skip
     groq_spare_model: str = _setting(
-        "GROQ_SPARE_MODEL", "openai/gpt-oss-120b", _text, "", "The model of groq_spare.",
+        "GROQ_SPARE_MODEL", "openai/gpt-oss-120b", _text, "", "The model used by groq_spare.",
         group="speech")  # fmt: skip
     groq_reasoning: str = _setting(
         "GROQ_REASONING", "low", _choice("low", "medium", "high", "off"), "",
-        "How much they think before they write; off for models that cannot.",
+        "Reasoning effort of both models; off for models without reasoning.",
         group="speech")  # fmt: skip
     openai_base_url: str = _setting(
         "OPENAI_BASE_URL", "https://api.openai.com/v1", _url, "URL",
-        "OpenAI's address, or of another service with the same /audio/speech.",
+        "OpenAI's address, or that of another service with the same /audio/speech.",
         group="speech")  # fmt: skip
     openai_model: str = _setting(
-        "OPENAI_TTS_MODEL", "gpt-4o-mini-tts", _text, "", "The model that speaks as openai.",
+        "OPENAI_TTS_MODEL", "gpt-4o-mini-tts", _text, "", "The voice model used by openai.",
         group="speech")  # fmt: skip
     openai_voice: str = _setting(
         "OPENAI_TTS_VOICE", "nova", _text, "", "Its voice.", group="speech")  # fmt: skip
     openai_instructions: str = _setting(
         "OPENAI_TTS_INSTRUCTIONS", "", str, "",
-        "How it should speak, in words. tts-1 takes none.", group="speech")  # fmt: skip
+        "How it should speak, in words. Not supported by tts-1.", group="speech")  # fmt: skip
     realtime_model: str = _setting(
         "OPENAI_REALTIME_MODEL", "gpt-realtime-2.1-mini", _text, "",
-        "The model that speaks as openai_realtime, from when the one of openai is switched off.",
+        "The voice model used by openai_realtime, which takes over when openai's is switched off.",
         group="speech")  # fmt: skip
     realtime_voice: str = _setting(
         "OPENAI_REALTIME_VOICE", "marin", _text, "", "Its voice.", group="speech")  # fmt: skip
     model_sunsets: tuple[str, ...] = _setting(
         "MODEL_SUNSETS", "", _sunsets, "model=date",
-        "Corrections of the dates at which models are switched off, such as tts-1=2027-03-01 or "
+        "Corrected dates on which models are switched off, such as tts-1=2027-03-01 or "
         "tts-1=never.", group="speech")  # fmt: skip
     prices_file: Path | None = _setting(  # noqa: RUF009 -- a field()
         "PRICES_FILE", "", _optional_path, "path",
         "What the clouds charge you. Empty: their list prices, in dollars.",
         group="speech")  # fmt: skip
     models_dir: Path = _setting(  # noqa: RUF009 -- a field()
-        "MODELS_DIR", "var/models", _path, "path", "Checked model files of the offline engine.",
+        "MODELS_DIR", "var/models", _path, "path", "Verified model files of the offline engine.",
         group="speech")  # fmt: skip
 
     embedded_engine: bool = _setting(
         "EMBEDDED_ENGINE", "true", _boolean, "",
-        "Have the offline engine: it is the last of each chain that is auto. false: clouds alone, "
-        "with a key for each stage; callers reach a human when they all fail.",
+        "Use the offline engine: it is the last in each chain that is auto. false: clouds only, "
+        "with a key for each stage; callers reach a human if they all fail.",
         group="speech")  # fmt: skip
 
     # -- machine
     worker_cores: tuple[int, ...] | None = _setting(
         "WORKER_CORES", "", _cores, "core numbers",
-        "Cores of the speech and transcoding workers, one process each. Empty: every core but the "
-        "loop's.", group="machine")  # fmt: skip
+        "Cores for the speech and transcoding workers, one process each. Empty: every core except "
+        "the loop's.", group="machine")  # fmt: skip
     worker_memory: int = _setting(
         "WORKER_MEMORY", "1500", _integer(200, 100_000), "MB",
-        "What one worker may hold; one with more is replaced, and its job done again. The engines "
-        "need about 520.", group="machine")  # fmt: skip
+        "Most memory one worker may use; one that exceeds it is replaced and its job is run again. "
+        "The engines need about 520.", group="machine")  # fmt: skip
     loop_core: int = _setting(
         "LOOP_CORE", "-1", _integer(-1, 1023), "core number",
-        "Core of the event loop. -1: the first one the process may use.",
+        "Core for the event loop. -1: the first one the process may use.",
         group="machine")  # fmt: skip
 
     stuck_limit: float = _setting(
         "STUCK_LIMIT", "10", _seconds(0, 3600), "s",
-        "When the event loop has not moved for so long, the process says where it is stuck and "
-        "ends, to be started again. 0: never.", group="machine")  # fmt: skip
+        "If the event loop has been stuck for this long, the process logs where and exits, to be "
+        "restarted. 0: never.", group="machine")  # fmt: skip
 
     # -- files
     cache_dir: Path = _setting(  # noqa: RUF009 -- a field()
         "CACHE_DIR", "var/cache", _path, "path", "Rendered prompts.", group="files")  # fmt: skip
     recorded_prompts: Path | None = _setting(  # noqa: RUF009 -- a field()
         "RECORDED_PROMPTS", "", _optional_path, "path",
-        "Folder of sentences that a person has recorded, and its prompts.yaml. They take the place "
-        "of the voice's.", group="files")  # fmt: skip
+        "Directory of sentences recorded by a person, with their prompts.yaml. They replace the "
+        "synthesised ones.", group="files")  # fmt: skip
     recordings_dir: Path = _setting(  # noqa: RUF009 -- a field()
-        "RECORDINGS_DIR", "var/recordings", _path, "path", "One stereo file a call.",
+        "RECORDINGS_DIR", "var/recordings", _path, "path", "One stereo file per call.",
         group="files")  # fmt: skip
     prompts_dir: Path | None = _setting(  # noqa: RUF009 -- a field()
         "PROMPTS_DIR", "", _optional_path, "path",
-        "Prompts rendered beforehand, only read; an image brings them. Empty: none.",
+        "Pre-rendered prompts, read-only; included in the images. Empty: none.",
         group="files")  # fmt: skip
     record_calls: bool = _setting(
         "RECORD_CALLS", "true", _boolean, "", "Record both sides of every call.",
         group="files")  # fmt: skip
     recordings_key: str = _setting(
-        "RECORDINGS_KEY", "", _age_recipient, "public key of age",
-        "`voicebot convert` encrypts MP3s for it; only the secret key, which need not be on this "
-        "machine, opens them. Empty: they are not encrypted.", group="files")  # fmt: skip
+        "RECORDINGS_KEY", "", _age_recipient, "age public key",
+        "`voicebot convert` encrypts MP3s to it; only the secret key, which need not be on this "
+        "machine, can decrypt them. Empty: no encryption.", group="files")  # fmt: skip
     journal_url: str = _setting(
         "JOURNAL_URL", "sqlite:///var/journal.db", _text, "SQLAlchemy URL",
         "Calls, turns, outcomes and callback requests.", group="files")  # fmt: skip
@@ -283,7 +286,7 @@ class Settings:
         group="retention")  # fmt: skip
     transcripts_days: int = _setting(
         "TRANSCRIPTS_DAYS", "180", _integer(0, 36500), "days",
-        "It empties older texts of the journal; the figures stay. Names and numbers go when both "
+        "It blanks older texts in the journal; the figures stay. Names and numbers go once both "
         "text and recording are gone. 0 keeps them for ever.", group="retention")  # fmt: skip
     callbacks_days: int = _setting(
         "CALLBACKS_DAYS", "180", _integer(0, 36500), "days",
@@ -291,60 +294,62 @@ class Settings:
         group="retention")  # fmt: skip
     probes_days: int = _setting(
         "PROBES_DAYS", "7", _integer(0, 36500), "days",
-        "It removes older test calls (`voicebot probe`) whole: at one a minute they are 1,440 a "
-        "day. 0 keeps them for ever.", group="retention")  # fmt: skip
+        "It removes older test calls (`voicebot probe`) entirely: one a minute makes 1,440 a day. "
+        "0 keeps them for ever.", group="retention")  # fmt: skip
     backup_target: str = _setting(
-        "BACKUP_TARGET", "", str, "folder, host:path, restic:…",
-        "Where `voicebot backup` keeps its snapshots, for this machine alone. host:path goes by "
-        "SSH; restic:REPOSITORY is encrypted, and may be object storage "
+        "BACKUP_TARGET", "", str, "directory, host:path, restic:…",
+        "Where `voicebot backup` keeps the snapshots of this machine, and of no other. host:path "
+        "goes over SSH; restic:REPOSITORY is encrypted, and may be object storage "
         "(restic:s3:https://host/bucket/path).", group="retention")  # fmt: skip
     backup_key: str = _setting(
         "BACKUP_KEY", "", str, "passphrase",
-        "Opens the backups of restic:…; without it they are lost, so keep a copy elsewhere.",
+        "Decrypts the restic:… backups; without it they are lost, so keep a copy elsewhere.",
         group="retention", secret=True)  # fmt: skip
     backup_access_key: str = _setting(
-        "BACKUP_ACCESS_KEY", "", str, "", "Identity at an S3 object store.",
+        "BACKUP_ACCESS_KEY", "", str, "", "Access key ID for an S3 object store.",
         group="retention", secret=True)  # fmt: skip
     backup_secret_key: str = _setting(
-        "BACKUP_SECRET_KEY", "", str, "", "The secret that goes with it.",
+        "BACKUP_SECRET_KEY", "", str, "", "Its secret access key.",
         group="retention", secret=True)  # fmt: skip
     backup_days: int = _setting(
         "BACKUP_DAYS", "30", _integer(0, 36500), "days",
-        "`voicebot backup` removes its older snapshots, but for the last. Whoever is forgotten is "
-        "in them as long. 0 keeps them for ever.", group="retention")  # fmt: skip
+        "`voicebot backup` removes older snapshots, except the last. A forgotten person's data "
+        "stays in them until then. 0 keeps them for ever.", group="retention")  # fmt: skip
 
     # -- probe
     probe_sip_address: str = _setting(
         "PROBE_SIP_ADDRESS", "127.0.0.1:5060", _address, "host:port",
-        "Where `voicebot probe` calls: Asterisk's SIP on this host.", group="probe")  # fmt: skip
+        "Where `voicebot probe` calls: Asterisk's SIP address on this host.",
+        group="probe")  # fmt: skip
     probe_speech: Path | None = _setting(  # noqa: RUF009 -- a field()
         "PROBE_SPEECH", "", _optional_path, "path",
         "What it says: a goodbye in your script's language, WAV, 8000 Hz, 16 bit, mono. Empty: "
-        "the French one that is shipped.", group="probe")  # fmt: skip
+        "the French one shipped with it.", group="probe")  # fmt: skip
 
     # -- traces
     otlp_endpoint: str = _setting(
         "OTLP_ENDPOINT", "", _optional_url, "URL",
-        "OpenTelemetry collector that traces of calls go to, by OTLP over HTTP, such as "
-        "http://127.0.0.1:4318. Empty: none are made.", group="traces")  # fmt: skip
+        "OpenTelemetry collector to which traces of calls are sent, by OTLP over HTTP, such as "
+        "http://127.0.0.1:4318. Empty: no traces.", group="traces")  # fmt: skip
     otlp_headers: tuple[str, ...] = _setting(
         "OTLP_HEADERS", "", _headers, "name=value,…",
-        "Headers that the collector wants.", group="traces", secret=True)  # fmt: skip
+        "Headers that the collector requires.", group="traces", secret=True)  # fmt: skip
     trace_transcripts: bool = _setting(
         "TRACE_TRANSCRIPTS", "false", _boolean, "",
-        "Put what people say into traces (attributes with a part pii).",
+        "Include what people say in traces (attributes with pii in their name).",
         group="traces")  # fmt: skip
 
     # -- logs
     log_level: str = _setting(
         "LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "",
-        "Least level logged.", group="logs")  # fmt: skip
+        "Lowest level that is logged.", group="logs")  # fmt: skip
     log_format: str = _setting(
         "LOG_FORMAT", "auto", _choice("auto", "json", "console"), "",
-        "auto is JSON, unless standard error is a terminal.", group="logs")  # fmt: skip
+        "auto is JSON unless standard error is a terminal.", group="logs")  # fmt: skip
     log_transcripts: bool = _setting(
         "LOG_TRANSCRIPTS", "false", _boolean, "",
-        "Put what people say into the log (keys that start with pii_).", group="logs")  # fmt: skip
+        "Include what people say in the log (keys that start with pii_).",
+        group="logs")  # fmt: skip
 
 
 def described() -> list[Field[Any]]:

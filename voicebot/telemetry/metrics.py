@@ -102,23 +102,23 @@ class Metrics(Instruments):
             traffic=TRAFFIC,
         )
         self.calls_active = self._gauge(
-            "voicebot_calls_active", "Calls held now; a probe takes no caller's place."
+            "voicebot_calls_active", "Calls in progress, probes excluded."
         )
         self.calls_limit = self._gauge(
-            "voicebot_calls_limit", "Most calls held at once; the next one goes to the human queue."
+            "voicebot_calls_limit", "Most concurrent calls; further callers go to the human queue."
         )
         self.oldest_call = self._gauge(
             "voicebot_oldest_call_start_timestamp_seconds",
-            "When the oldest call held now was accepted; 0: there is none. Finds calls that leak.",
+            "When the oldest call in progress was accepted; 0: none. Finds leaked calls.",
         )
         self.call_duration = self._histogram(
             "voicebot_call_duration_seconds",
-            "From accepting a caller to the end of the call; probes are left out.",
+            "From accepting a caller to the end of the call; probes excluded.",
             CALL_BUCKETS,
         )
         self.call_first_audio = self._histogram(
             "voicebot_call_first_audio_seconds",
-            "From accepting a call to the first frame of the greeting on the wire.",
+            "From accepting a call to sending the first frame of the greeting.",
             FIRST_AUDIO_BUCKETS,
         )
         self.connections_refused = self._counter(
@@ -133,21 +133,21 @@ class Metrics(Instruments):
         )
         self.turn_response = self._histogram(
             "voicebot_turn_response_seconds",
-            "From the caller's last speech sound to the first frame of the answer on the wire.",
+            "From the caller's last speech sound to sending the first frame of the answer.",
             RESPONSE_BUCKETS,
             traffic=TRAFFIC,
         )
         self.turn_stage = self._histogram(
             "voicebot_turn_stage_seconds",
-            "What the caller waited for in each stage; a turn's stages add up to its response.",
+            "The caller's wait in each stage; a turn's stages add up to its response time.",
             STAGE_BUCKETS,
             stage=STAGES,
             traffic=TRAFFIC,
         )
         self.turn_end_judgements = self._counter(
             "voicebot_turn_end_judgements",
-            "Pauses that were listened to: the caller sounded finished, or did not; the answer was "
-            "late (the caller went on, or the turn was over), or the workers failed.",
+            "Pauses judged by sound: the caller sounded finished, or did not; the judgement came "
+            "too late (the caller went on, or the turn was over), or the workers failed.",
             outcome=("finished", "unfinished", "late", "failed"),
         )
         self.barge_ins = self._counter(
@@ -162,14 +162,14 @@ class Metrics(Instruments):
         )
         self.dialogue_fallbacks = self._counter(
             "voicebot_dialogue_fallbacks",
-            "Times the dialogue left its own way: to a person, a goodbye, or simpler rules.",
+            "Times the dialogue left its normal path: to a person, a goodbye, or simpler rules.",
             reason=FALLBACKS,
         )
 
     def _provider_metrics(self, providers: Mapping[str, Sequence[str]]) -> None:
         self.provider_requests = self._counter_of(
             "voicebot_provider_requests",
-            "Requests to speech providers; one that a barge-in cancelled is no failure.",
+            "Requests to providers; one cancelled by a barge-in is not a failure.",
             ("stage", "provider", "outcome"),
             (
                 (stage, name, outcome)
@@ -180,7 +180,7 @@ class Metrics(Instruments):
         )
         self.stt_final = self._histogram(
             "voicebot_stt_final_seconds",
-            "From noticing that the caller paused to the words said until then.",
+            "From detecting the caller's pause to the words said until then.",
             STAGE_BUCKETS,
             provider=providers.get("stt", ()),
         )
@@ -193,19 +193,19 @@ class Metrics(Instruments):
         of_each = [(stage, name) for stage, names in providers.items() for name in names]
         self.provider_circuit_open = self._gauge_of(
             "voicebot_provider_circuit_open",
-            "1 while a provider that failed is not asked, but for probes.",
+            "1 while a provider that failed is skipped, apart from probe requests.",
             ("stage", "provider"),
             of_each,
         )
         self.model_sunset = self._gauge_of(
             "voicebot_model_sunset_timestamp_seconds",
-            "When the model in use is switched off by its maker; 0: no date is known.",
+            "When the model in use will be switched off by its vendor; 0: no date is known.",
             ("stage", "provider"),
             of_each,
         )
         self.provider_hedges = self._counter(
             "voicebot_provider_hedges",
-            "Second requests sent because the first was slow: paid for, and won or lost.",
+            "Second requests sent because the first was slow, and paid for as well: won or lost.",
             stage=("llm", "tts"),
             outcome=("won", "lost"),
         )
@@ -218,25 +218,25 @@ class Metrics(Instruments):
     def _model_metrics(self, models: Sequence[str]) -> None:
         self.llm_first_token = self._histogram(
             "voicebot_llm_first_token_seconds",
-            "From asking the language model to its first words, head of the reply included.",
+            "From asking the language model to its first token, the reply's header included.",
             STAGE_BUCKETS,
             provider=models,
         )
         self.llm_replies = self._counter(
             "voicebot_llm_replies",
-            "What became of what the language model was asked when a turn was over: it answered a "
-            "question, understood, did not, wrote what does not fit, or failed.",
+            "Outcome of language model requests at the end of a turn: it answered a question, "
+            "understood the caller, did not, gave an unusable reply (misfit), or failed.",
             outcome=("answered", "understood", "unclear", "misfit", "failed"),
         )
         self.llm_speculations = self._counter(
             "voicebot_llm_speculations",
-            "Requests made before the caller's turn was over: used, dropped (paid for nothing), or "
-            "not made because of the limit.",
+            "Speculative requests made before the caller's turn was over: used, dropped (paid for "
+            "in vain), or not made because of the limit.",
             fate=("used", "dropped", "capped"),
         )
         self.fillers = self._counter(
             "voicebot_fillers",
-            "Times the caller was told to wait because nothing could be heard in time, by what was "
+            "Times a filler was played because nothing else could be played in time, by what was "
             "late.",
             waiting_for=("stt", "llm", "tts", "storage"),
         )
@@ -272,7 +272,7 @@ class Metrics(Instruments):
         )
         self.price_table = self._gauge_of(
             "voicebot_price_table_timestamp_seconds",
-            "The day of the price table in use; there once it is read.",
+            "The date of the price table in use; present once it has been read.",
             ("currency",),
             (),
         )
@@ -294,19 +294,19 @@ class Metrics(Instruments):
         )
         self.dropped_frames = self._counter(
             "voicebot_audio_dropped_frames",
-            "Frames of 20 ms that a full queue threw away.",
+            "Frames of 20 ms dropped by a full queue.",
             queue=("recorder", "socket"),
         )
         self.audiosocket_errors = self._counter(
             "voicebot_audiosocket_errors",
-            "Breaches of the AudioSocket protocol, by who was at fault.",
+            "AudioSocket protocol violations, by who was at fault.",
             fault=("local", "remote"),
         )
 
     def _worker_metrics(self) -> None:
         self.worker_restarts = self._counter(
             "voicebot_worker_restarts",
-            "Worker processes that died, hung or held too much memory, and were replaced.",
+            "Worker processes that died, hung or used too much memory, and were replaced.",
             reason=("died", "hung", "memory"),
         )
         # Which cores there are is known only at start.
@@ -319,7 +319,7 @@ class Metrics(Instruments):
         jobs = ("transcribe", "end_of_turn", "synthesize", "level", "clip")
         self.worker_jobs = self._counter(
             "voicebot_worker_jobs",
-            "Jobs the workers were given, by how they ended.",
+            "Jobs given to workers, by outcome.",
             kind=jobs,
             outcome=("ok", "error", "timeout", "cancelled"),
         )
@@ -328,38 +328,38 @@ class Metrics(Instruments):
         )
         self.worker_jobs_waiting = self._gauge(
             "voicebot_worker_jobs_waiting",
-            "Jobs that wait for a free worker; turn: a caller waits for the answer.",
+            "Jobs waiting for a free worker; turn: a caller is waiting for the answer.",
             priority=("turn", "speak", "batch"),
         )
 
     def _storage_metrics(self) -> None:
         self.learned_sentences = self._gauge(
             "voicebot_learned_sentences",
-            "Sentences rendered because call after call said them; they count as hits.",
+            "Sentences rendered because several calls said them; they count as hits.",
         )
-        self.recordings = self._counter("voicebot_recordings", "Calls whose recording was begun.")
+        self.recordings = self._counter("voicebot_recordings", "Recordings started.")
         self.recording_failures = self._counter(
             "voicebot_recording_failures",
-            "Recordings that stopped early because of the disk; what they held is kept.",
+            "Recordings that stopped early because of the disk; what was recorded is kept.",
         )
         self.journal_writes = self._counter(
             "voicebot_journal_writes", "Transactions committed to the journal."
         )
         self.journal_failures = self._counter(
-            "voicebot_journal_failures", "Transactions that failed; they are tried again."
+            "voicebot_journal_failures", "Transactions that failed; they are retried."
         )
         self.journal_dropped = self._counter(
             "voicebot_journal_dropped_records",
-            "Records given up: the database refused them, or was away until memory was full.",
+            "Records dropped: the database rejected them, or was down until memory was full.",
         )
         self.journal_pending = self._gauge(
-            "voicebot_journal_pending_records", "Records that wait to be written to the journal."
+            "voicebot_journal_pending_records", "Records waiting to be written to the journal."
         )
 
     def _service_metrics(self, version: str, revision: str) -> None:
         self.loop_lag = self._histogram(
             "voicebot_event_loop_lag_seconds",
-            "How late a tick of 100 ms ran on the event loop.",
+            "How late a 100 ms tick ran on the event loop.",
             LATENESS_BUCKETS,
         )
         # Which cores there are is known only at start: see own_cores.
@@ -376,19 +376,19 @@ class Metrics(Instruments):
         )
         self.log_dropped = self._counter(
             "voicebot_log_dropped_lines",
-            "Log lines thrown away because standard error took no more.",
+            "Log lines dropped because standard error was blocked.",
         )
         self.trace_spans = self._counter(
             "voicebot_trace_spans",
-            "Spans of finished calls, by whether the collector (OTLP_ENDPOINT) has them.",
+            "Spans of finished calls, by whether they reached the collector (OTLP_ENDPOINT).",
             outcome=("exported", "lost"),
         )
         self.draining = self._gauge(
-            "voicebot_draining", "1 while the service finishes its calls and takes no new one."
+            "voicebot_draining", "1 while the service finishes its calls and takes no new ones."
         )
         self.build_info = self._gauge(
             "voicebot_build_info",
-            "Always 1; the labels say what runs.",
+            "Always 1; the labels say what is running.",
             version=(version,),
             revision=(revision,),
             python=(platform.python_version(),),

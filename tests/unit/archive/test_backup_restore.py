@@ -122,7 +122,7 @@ def test_a_whole_snapshot_passes_the_check(house: House, capsys: Capture) -> Non
     house.live(1)
     assert voicebot("backup", str(house.backups)) == 0
     assert voicebot("restore", str(house.backups), "--check") == 0
-    assert "every file is as it was saved" in capsys.readouterr().out
+    assert "every file matches its checksum" in capsys.readouterr().out
 
 
 def test_a_restore_does_not_write_over_anything_unless_told_to(

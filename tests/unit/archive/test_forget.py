@@ -245,7 +245,7 @@ def test_the_file_of_a_crashed_call_goes_and_that_of_a_running_one_is_told_of(
         assert voicebot("forget", PIERRE, "--yes") == 1
     assert not crashed.exists()
     assert running.exists()
-    assert f"still running: call {call_id(1)}" in capsys.readouterr().out
+    assert f"call {call_id(1)} is still running" in capsys.readouterr().out
 
 
 def test_a_call_that_the_service_holds_is_told_of(
@@ -257,7 +257,7 @@ def test_a_call_that_the_service_holds_is_told_of(
     monkeypatch.setattr("voicebot.commands.forget.Machine", lambda: _Answering(answer))
     assert voicebot("forget", PIERRE, "--yes") == 1
     out = capsys.readouterr().out
-    assert f"still running: call {call_id(1)}" in out
+    assert f"call {call_id(1)} is still running" in out
     assert call_id(7) not in out
 
 

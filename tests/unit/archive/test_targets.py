@@ -67,7 +67,7 @@ def test_what_was_destroyed_comes_back(house: House, repository: str, capsys: Ca
     assert voicebot("restore", "--list") == 0, "nothing is there, and that is no fault"
     assert voicebot("backup") == 0
     assert voicebot("restore", "--check") == 0
-    assert "every file is as it was saved" in capsys.readouterr().out
+    assert "every file matches its checksum" in capsys.readouterr().out
 
     destroy(house)
     shutil.rmtree(house.root / "cache", ignore_errors=True)  # another machine

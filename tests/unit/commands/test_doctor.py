@@ -127,7 +127,7 @@ def refuse(name: str) -> None:
             {},
             {"openai_api_key": "s3cret", "model_sunsets": ("gpt-4o-mini-tts=2020-01-01",)},
             "!✓",
-            "passed over",
+            "skipped",
         ),
         (
             doctor_cloud.sunsets,
@@ -139,7 +139,7 @@ def refuse(name: str) -> None:
         (doctor_checks.ports, {"bind_error": lambda h, p: errno.EADDRINUSE}, {}, "✗✗", "9090"),
         (doctor_checks.ports, {"bind_error": lambda h, p: errno.EACCES}, {}, "✗✗", "denied"),
         (doctor_checks.clock, {"clock_synchronised": lambda: False}, {}, "!", "timesyncd"),
-        (doctor_checks.clock, {"clock_synchronised": lambda: None}, {}, "!", "cannot be told"),
+        (doctor_checks.clock, {"clock_synchronised": lambda: None}, {}, "!", "cannot tell here"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_to_do(
@@ -283,7 +283,7 @@ def test_clouds_are_named_in_the_order_in_which_they_are_asked(
 
 def test_without_clouds_none_is_asked(settings: Callable[..., Settings]) -> None:
     findings = list(doctor_cloud.live(settings(), healthy()))
-    assert [finding.text for finding in findings] == ["no cloud is in use, so none was asked"]
+    assert [finding.text for finding in findings] == ["no cloud is in use, so none was tested"]
 
 
 def test_faulty_settings_come_first_and_the_rest_is_still_checked(
