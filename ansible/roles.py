@@ -36,7 +36,7 @@ def names() -> list[str]:
 def default_of(option: dict[str, Any]) -> str:
     """A default as it is shown: as YAML would have it, or in words."""
     if option.get("required"):
-        return "obligatory"
+        return "required"
     value = option.get("default", "")
     if isinstance(value, str) and option["type"] != "str":
         return value  # words, where it is computed
@@ -82,11 +82,11 @@ def readme(role: str) -> str:
 def page() -> str:
     """The reference page of all roles that an operator sets variables of."""
     head = (
-        "# Variables of the playbook\n\n"
+        "# Playbook variables\n\n"
         "<!-- Made by `make docs` from meta/argument_specs.yml of each role; do not edit. -->\n\n"
-        "Set them in `group_vars/appliance/vars.yml` of your inventory; passwords and keys in the\n"
-        "vault. What is wrong is named before anything is changed, all of it at once. Those that\n"
-        "`group_vars/all.yml` gives are not a site's business."
+        "Set them in `group_vars/appliance/vars.yml` in your inventory; passwords and keys in the\n"
+        "vault. All mistakes are reported at once, before anything is changed. Sites need not\n"
+        "touch those that are set in `group_vars/all.yml`."
     )
     shown = [role for role in names() if role not in INTERNAL]
     return "\n\n".join([head, *(f"## {role}\n\n{table(role)}" for role in shown)])

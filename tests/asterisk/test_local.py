@@ -106,7 +106,7 @@ def test_a_softphone_registers_as_printed_and_dials_777(local: Local) -> None:
 
     twice = local.run()
     assert twice.returncode == 1
-    assert "it runs already" in twice.stderr
+    assert "it is already running" in twice.stderr
 
     local.process.send_signal(signal.SIGINT)
     local.process.wait(WITHIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -18,6 +19,7 @@ def with_journal(show: Callable[[JournalReader], int]) -> int:
     """Run *show* on the journal of the settings; what goes wrong is told in a line.
 
     Returns the exit status: of *show*, 1 if the journal cannot serve, 2 for faulty settings.
+    A reader that has seen enough (``voicebot calls | head``) is no fault.
     """
     try:
         url = config.load().journal_url
@@ -26,7 +28,13 @@ def with_journal(show: Callable[[JournalReader], int]) -> int:
         return 2
     try:
         with closing(JournalReader(url)) as reader:
-            return show(reader)
+            status = show(reader)
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, or the interpreter complains when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except JournalError as error:
         print(error, file=sys.stderr)
         return 1

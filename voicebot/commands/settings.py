@@ -80,38 +80,7 @@ def markdown() -> str:
         "file per secret, named after its setting (`DEEPGRAM_API_KEY`) and containing only the",
         "value, mode 0440, with the service's group. It wins over the settings file. A file that",
         "is empty, unreadable or not named after a setting keeps the service from starting; names",
-        "that begin with a dot are ignored. systemd credentials and Docker secrets have this "
-        "format.",
-    ]
-    for group, settings in _groups():
-        parts.append(f"# ---- {group} " + "-" * (72 - len(group)))
-        for setting in settings:
-            meta = setting.metadata
-            about = f"{meta['about']} ({meta['unit']})" if meta["unit"] else meta["about"]
-            parts.append(textwrap.fill(about, 94, initial_indent="# ", subsequent_indent="# "))
-            parts[-1] += f"\n#{meta['env']}={meta['text']}"
-    return "\n\n".join(parts)
-
-
-def markdown() -> str:
-    """The reference page."""
-    lines = [
-        "# Settings",
-        "",
-        "Generated from `voicebot/settings/table.py` by `make docs`; do not edit.",
-        "",
-        "Each setting is an environment variable, or a line in the settings file: `.env` in the",
-        "working directory, or the file that `VOICEBOT_ENV_FILE` names. The environment wins. All",
-        "are checked together at start, and every mistake is reported with the allowed values; an",
-        "unknown key in the file is a mistake too. `voicebot settings` prints what is in force.",
-        "",
-        "Keys and passwords belong in neither: `VOICEBOT_SECRETS_DIR` names a directory with one",
-        "file per secret, named after its setting (`DEEPGRAM_API_KEY`) and containing only the",
-        "value, mode 0440, with the service's group. It wins over the settings file. A file "
-        "that is",
-        "empty, unreadable or not named after a setting keeps the service from starting; "
-        "names that",
-        "begin with a dot are ignored. systemd credentials and Docker secrets have this format.",
+        "that begin with a dot are ignored. systemd credentials and Docker secrets have this form.",
     ]
     for group, settings in _groups():
         lines += ["", f"## {group.capitalize()}", ""]

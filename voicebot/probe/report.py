@@ -33,6 +33,11 @@ _CAUSES: Final[Mapping[str, tuple[str, str]]] = {
     ),
 }
 """The two likeliest causes for each step."""
+_DIRECT: Final = (
+    "the voicebot is not running: systemctl status voicebot, journalctl -u voicebot -n 30",
+    "it listens elsewhere: AUDIOSOCKET_HOST and AUDIOSOCKET_PORT in voicebot settings",
+)
+"""Those of ``connect`` where Asterisk is left out."""
 
 
 def verdict(result: Result) -> str:
@@ -53,7 +58,9 @@ def text(result: Result, said: str) -> str:
     lines += [f"{at:7.2f} s  {what}" for at, what in moments]
     lines += ["", verdict(result)]
     if result.failed is not None:
-        causes = [cause.format(call_id=result.call_id) for cause in _CAUSES[result.failed]]
+        direct = result.failed == "connect" and not result.way.through_asterisk
+        named = _DIRECT if direct else _CAUSES[result.failed]
+        causes = [cause.format(call_id=result.call_id) for cause in named]
         lines += ["Likely causes:", *(f"  {n}. {cause}" for n, cause in enumerate(causes, 1))]
     return "\n".join(lines)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -185,3 +187,12 @@ def test_faulty_settings_are_named(
     monkeypatch.setenv("MAX_CONCURRENT_CALLS", "many")
     assert command(calls) == 2
     assert "MAX_CONCURRENT_CALLS" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
+    """As in ``voicebot calls | head -1``: it is gone before anything is printed."""
+    show = f"{sys.executable} -m voicebot calls {CALL}"
+    shell = ["bash", "-c", f"(sleep 0.2; {show}; echo $? >&2) | true"]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert done.stderr == "0\n"

@@ -11,10 +11,15 @@ from voicebot.simulator.leg import End
 from voicebot.simulator.tape import Tape
 
 
-def told(timeline: Timeline, failed: str | None = None, *events: dict[str, object]) -> list[str]:
+def told(
+    timeline: Timeline,
+    failed: str | None = None,
+    *events: dict[str, object],
+    through_asterisk: bool = True,
+) -> list[str]:
     result = Result(
         uuid.UUID(int=1),
-        Way("127.0.0.1", 5060, True),
+        Way("127.0.0.1", 5060, through_asterisk),
         timeline,
         Tape(0.0),
         End.BOT,
@@ -45,3 +50,11 @@ def test_a_line_that_is_hung_up_unheard_is_not_said_to_be_ended_by_the_bot() -> 
     """Asterisk, which did not reach it, ended it."""
     lines = told(Timeline(0.0, answered=0.0, ended=0.01), "greeting")
     assert "0.01 s  the call is over, ended by the other side, before the bot was heard" in lines
+
+
+def test_without_asterisk_nobody_is_sent_to_look_at_it() -> None:
+    through = " ".join(told(Timeline(0.0), "connect"))
+    direct = " ".join(told(Timeline(0.0), "connect", through_asterisk=False))
+    assert "systemctl status asterisk" in through
+    assert "systemctl status voicebot" in direct
+    assert "asterisk -rx" not in direct
