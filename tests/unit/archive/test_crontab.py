@@ -84,7 +84,7 @@ def test_a_limit_ends_a_task_and_its_success_stays_as_it_was(house: House) -> No
     before = metrics.read_text()
     with (house.recordings / ".lock").open("w") as held:  # it waits for another task
         fcntl.flock(held, fcntl.LOCK_EX)
-        ended = run(house, line.replace("timeout -k 60 4h", "timeout -k 60 8"))
+        ended = run(house, line.replace("timeout -k 60 4h", "timeout -k 60 15"))
     assert ended.returncode == 124, "timeout's own: it had to end it"
     assert "interrupted" in ended.stderr
     assert metrics.read_text() == before
