@@ -29,7 +29,7 @@ PARTS = {
         "cloud_turn_p50_ms", "cloud_turn_p95_ms", "cloud_rule_turn_p50_ms",
         "cloud_rule_turn_p95_ms", "bot_added_p50_ms", "bot_added_p99_ms",
         "loop_cpu_percent_per_call", "loop_lag_p99_ms", "cloud_rss_mb",
-        "reference_latency_ratio", "reference_cpu_ratio",
+        "cloud_cost_cents", "reference_latency_ratio", "reference_cpu_ratio",
     ),
     "transcode": ("transcode_cpu_ratio",),
     "converting": ("convert_x_real_time", "converting_lateness_p99_ms"),

@@ -113,9 +113,12 @@ async def _load(
             "cloud_rss_ready_mb": ready,
             "cloud_loop_waits_for_core_percent": 100 * waited / (after[0] - before[0]),
             "cloud_caller_lateness_p99_ms": own,
-            "cloud_cost_per_call_cents": 100 * _cost(results),
         }
     )
+    paid = [(one.measures.duration, one.cost.total if one.cost else None) for one in results]
+    if (cents := cents_of_two_minutes(paid)) is not None:
+        measured.values["cloud_cost_cents"] = cents
+        measured.notes["cloud_cost_cents"] = "two minutes of a call, by list prices"
     return measured
 
 
@@ -219,6 +222,11 @@ def _comparison(
     )
 
 
-def _cost(results: Sequence[CallResult]) -> float:
-    known = [one.cost.total for one in results if one.cost and one.cost.total is not None]
-    return sum(known) / len(known) if known else 0.0
+def cents_of_two_minutes(calls: Sequence[tuple[float, float | None]]) -> float | None:
+    """What clouds charge for as long a call as the reference's, by the seconds and the cost of each
+    call; None if that of one is not known."""
+    costs = [cost for _, cost in calls if cost is not None]
+    duration = sum(seconds for seconds, _ in calls)
+    if not duration or len(costs) < len(calls):
+        return None
+    return 100 * sum(costs) / duration * 120

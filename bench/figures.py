@@ -36,6 +36,7 @@ TARGETS = {
     "loop_cpu_percent_per_call": 1.0,
     "loop_lag_p99_ms": 5.0,
     "cloud_rss_mb": 120.0,
+    "cloud_cost_cents": 3.4,
     "reference_latency_ratio": 2.0,
     "reference_cpu_ratio": 20.0,
     "transcode_cpu_ratio": 50.0,

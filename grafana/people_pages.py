@@ -156,7 +156,7 @@ def business() -> Json:
             8,
             bars(
                 "Why the bot left its way",
-                "no_match or low_confidence on top: improve wording or recognition.", "none",
+                "no_match_limit on top: improve wording or recognition.", "none",
                 ("sort_desc(sum by (reason) (increase(voicebot_dialogue_fallbacks_total{@}"
                  "[$__range])))", "{{reason}}"), decimals=0,
             ),

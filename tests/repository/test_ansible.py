@@ -71,9 +71,15 @@ def test_the_wiring_and_the_operators_file_set_variables_that_exist() -> None:
         assert unknown == set()
 
 
+@pytest.mark.parametrize("name", ["site", "rollback"])
+def test_of_several_hosts_one_drains_at_a_time(name: str) -> None:
+    (play,) = yaml.safe_load((ANSIBLE / f"{name}.yml").read_text())
+    assert play["serial"] == 1
+
+
 def test_the_play_is_a_list_of_roles_and_nothing_else() -> None:
     (play,) = yaml.safe_load((ANSIBLE / "site.yml").read_text())
-    assert play.keys() == {"name", "hosts", "become", "roles"}
+    assert play.keys() == {"name", "hosts", "become", "serial", "roles"}
     assert play["roles"][0]["role"] == "preflight"
     for entry in play["roles"][1:]:
         assert entry["tags"] == [entry["role"]]

@@ -42,6 +42,11 @@ def name_for(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):{_NAME}}"
 
 
+def without_password(target: str) -> str:
+    """*target*, a place as the operator named it, to be shown: without the user of a URL."""
+    return re.sub(r"//[^/]*@", "//", target)
+
+
 class Place(Protocol):
     """Every method raises ArchiveError, with what the program at work said. ``str()`` is how the
     operator named it."""

@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from voicebot.archive import ArchiveError, programs
-from voicebot.archive.place import NAME_PATTERN, RECORDINGS, Progress, Snapshot
+from voicebot.archive.place import (
+    NAME_PATTERN,
+    RECORDINGS,
+    Progress,
+    Snapshot,
+    without_password,
+)
 
 PREFIX: Final = "restic:"
 _TAG = "voicebot"
@@ -40,7 +46,7 @@ class ResticPlace:
         if not self._repository:
             raise ArchiveError(f"{target}: must be {PREFIX} and a repository, as restic names it")
         if not key:
-            raise ArchiveError(f"{target}: needs a passphrase: set BACKUP_KEY")
+            raise ArchiveError(f"{self}: needs a passphrase: set BACKUP_KEY")
         self._environment = {
             **os.environ,
             "RESTIC_REPOSITORY": self._repository,
@@ -53,7 +59,7 @@ class ResticPlace:
                 self._environment[name] = value
 
     def __str__(self) -> str:
-        return PREFIX + re.sub(r"//[^/@]*@", "//", self._repository)  # no password of a URL
+        return PREFIX + without_password(self._repository)
 
     def local(self, snapshot: Snapshot) -> Path | None:
         return None

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from voicebot.archive import ArchiveError, programs
-from voicebot.archive.place import MANIFEST, NAME_PATTERN, RECORDINGS, Progress, Snapshot
+from voicebot.archive.place import (
+    MANIFEST,
+    NAME_PATTERN,
+    RECORDINGS,
+    Progress,
+    Snapshot,
+    without_password,
+)
 
 SILENCE: Final = 300  #: s without a byte after which a transfer counts as stuck
 LINKED: Final = 3
@@ -29,8 +36,9 @@ class RsyncPlace:
         if not target:
             raise ArchiveError("where to? name a folder or host:path, or set BACKUP_TARGET")
         if "://" in target or "::" in target:
+            shown = without_password(target)
             raise ArchiveError(
-                f"{target}: must be a folder, host:path, which goes by SSH, or restic:{target}"
+                f"{shown}: must be a folder, host:path, which goes by SSH, or restic:{shown}"
             )
         host, colon, path = target.partition(":")
         self.remote = bool(colon) and "/" not in host

@@ -38,6 +38,7 @@ ENGINE_MODULES = ("ctranslate2", "onnxruntime")
 PROGRAMS = {
     "espeak-ng": "the voice needs its phonemes; without it the bot can only say its prompts",
     "ffmpeg": "it converts recordings to MP3",
+    "age": "it encrypts them, because RECORDINGS_KEY is set",
 }
 
 
@@ -120,8 +121,9 @@ def modules(settings: Settings, machine: Machine) -> Iterator[Finding]:
 
 
 def programs(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    needed = {"espeak-ng": settings.embedded_engine, "age": bool(settings.recordings_key)}
     for program, purpose in PROGRAMS.items():
-        if program == "espeak-ng" and not settings.embedded_engine:
+        if not needed.get(program, True):
             continue
         if not machine.search_path().strip():
             return  # the fault is named above
@@ -253,12 +255,22 @@ def backups(settings: Settings, machine: Machine) -> Iterator[Finding]:
             "set it to a directory on another disk or to host:path; "
             "docs/how-to/backup-and-restore.md",
         )
-    elif machine.find_program("rsync"):
-        yield good(f"backups go to {settings.backup_target}, with rsync")
+        return
+    from voicebot.archive import ArchiveError, restic  # here: a missing package must not end
+    from voicebot.commands import task  # the report
+
+    try:
+        place = task.place_of(settings)
+    except ArchiveError as error:
+        yield fault(f"BACKUP_TARGET={error}", "correct it; docs/how-to/backup-and-restore.md")
+        return
+    program = "restic" if settings.backup_target.startswith(restic.PREFIX) else "rsync"
+    if machine.find_program(program):
+        yield good(f"backups go to {place}, with {program}")
     else:
         yield fault(
-            "rsync is missing: `voicebot backup` and `restore` need it",
-            "as root: apt-get install rsync",
+            f"{program} is missing: `voicebot backup` and `restore` need it",
+            f"as root: apt-get install {program}",
         )
 
 

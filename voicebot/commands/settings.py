@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from voicebot import config
+from voicebot.archive.place import without_password
 from voicebot.settings.values import text_of
 
 
@@ -133,7 +134,7 @@ def _has_password(text: str) -> bool:
 def _shown(value: Any, secret: bool) -> str:
     if secret:
         return "(set)" if value else "(not set)"
-    return text_of(value)
+    return without_password(text_of(value))
 
 
 def _groups() -> Iterable[tuple[str, Iterable[Field[Any]]]]:

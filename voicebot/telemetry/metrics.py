@@ -34,9 +34,9 @@ FAILURES = (
 a callback that could not be kept; nothing left to try; the service stopped; a bug."""
 FALLBACKS = (
     "technician_asked", "not_solved", "no_match_limit", "round_limit", "provider_errors", "silence",
-    "call_limit", "low_confidence", "llm_timeout",
+    "call_limit",
 )  # fmt: skip
-"""Why the dialogue left its own way."""
+"""Why the dialogue left its own way: to a person, or to a goodbye."""
 TURN_OUTCOMES = ("answered", "interrupted", "no_input", "no_match", "failed")
 STAGES = ("endpointing", "llm", "tts", "playout")
 PROVIDERS: Mapping[str, Sequence[str]] = {
@@ -162,7 +162,7 @@ class Metrics(Instruments):
         )
         self.dialogue_fallbacks = self._counter(
             "voicebot_dialogue_fallbacks",
-            "Times the dialogue left its normal path: to a person, a goodbye, or simpler rules.",
+            "Times the dialogue left its normal path: to a person, or to a goodbye.",
             reason=FALLBACKS,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cloud import Answer, quantile
+from bench.cloud import Answer, cents_of_two_minutes, quantile
 from bench.emulated import Delay, vendor_seconds
 from bench.service import Samples
 
@@ -45,3 +45,9 @@ def test_a_quantile_between_two_readings(share: float, expected: float) -> None:
 
 def test_beyond_the_last_edge_nothing_is_known_but_that() -> None:
     assert quantile(samples(0, 0, 0, 5), samples(0, 0, 0, 0), "lag_seconds", 0.99) == 0.02
+
+
+def test_what_two_minutes_cost_is_by_how_long_the_calls_were() -> None:
+    assert cents_of_two_minutes([(60.0, 0.001), (180.0, 0.005)]) == pytest.approx(0.3)
+    assert cents_of_two_minutes([(60.0, 0.001), (60.0, None)]) is None, "a model without a price"
+    assert cents_of_two_minutes([]) is None

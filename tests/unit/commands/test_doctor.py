@@ -21,6 +21,7 @@ from voicebot.commands.machine import Machine
 from voicebot.config import Settings
 from voicebot.prompts.cache import PromptCache
 
+RESTIC = {"backup_target": "restic:rest:https://me:s3cret@vault/", "backup_key": "s3cret"}
 SOON = str(date.today() + timedelta(days=20))
 
 
@@ -96,6 +97,23 @@ def refuse(name: str) -> None:
             {"backup_target": "vault:b"},
             "✗",
             "install rsync",
+        ),
+        (doctor_checks.backups, {}, RESTIC, "✓", "go to restic:rest:https://vault/, with restic"),
+        (doctor_checks.backups, {"find_program": lambda n: None}, RESTIC, "✗", "install restic"),
+        (doctor_checks.backups, {}, {**RESTIC, "backup_key": ""}, "✗", "set BACKUP_KEY"),
+        (
+            doctor_checks.backups,
+            {},
+            {"backup_target": "s3:https://a:s3cret@vault/b"},
+            "✗",
+            "or restic:s3:https://vault/b",
+        ),
+        (
+            doctor_checks.programs,
+            {"find_program": lambda n: None},
+            {"recordings_key": "age1…"},
+            "✗✗✗",
+            "install age",
         ),
         (doctor_checks.cores, {"cores": lambda: {0}}, {}, "!", "one core"),
         (doctor_checks.cores, {"cores": lambda: {0, 1}}, {}, "!", "few for 20 calls"),

@@ -74,6 +74,19 @@ def test_the_table_shows_what_is_in_force_but_no_secret(
     assert "k3y-of-somebody" not in str(lines)
 
 
+def test_the_table_shows_no_password_of_an_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JOURNAL_URL", "postgresql+psycopg://bot:hunter@2@db/voicebot")
+    monkeypatch.setenv("BACKUP_TARGET", "restic:rest:https://me:hunter2@vault/sav")
+
+    assert run() == 0
+    shown = capsys.readouterr().out
+    assert "postgresql+psycopg://db/voicebot" in shown
+    assert "restic:rest:https://vault/sav" in shown
+    assert "hunter" not in shown
+
+
 def test_faulty_settings_are_named_instead(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

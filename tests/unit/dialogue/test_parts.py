@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicebot.dialogue import sentences, states
+from voicebot.dialogue import flow, sentences, states
 from voicebot.dialogue.flow import ANSWERS
 from voicebot.dialogue.history import words_heard
 from voicebot.dialogue.questions import ASKING, Question
 from voicebot.dialogue.silence import Lapse, SilenceWatch
 from voicebot.dialogue.states import TRANSITIONS, State, Trigger, after
 from voicebot.dialogue.words import Phrase, PhraseBook, tokens
+from voicebot.telemetry.metrics import FALLBACKS
 
 
 def test_every_state_has_a_row_and_can_be_reached() -> None:
@@ -43,6 +47,13 @@ def test_the_diagram_shows_every_transition() -> None:
 
 def test_every_question_can_be_asked_and_answered() -> None:
     assert set(ASKING) == set(Question) == set(ANSWERS)
+
+
+def test_each_way_out_of_a_conversation_is_a_reason_of_the_metric_and_no_other_is() -> None:
+    package = Path(flow.__file__).parent
+    source = "".join(file.read_text() for file in package.glob("*.py"))
+    told = re.findall(r'(?:\bwhy(?:: str)? ?= ?|"fallback", reason=)"(\w+)"', source)
+    assert set(told) == set(FALLBACKS)
 
 
 @pytest.mark.parametrize(

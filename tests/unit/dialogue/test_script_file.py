@@ -33,6 +33,24 @@ def test_the_shipped_script_is_right_and_its_fixed_sentences_have_no_blanks() ->
     assert len(set(texts)) == len(texts)
 
 
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("welcome", "Bonjour, bienvenue au SAV Wouippleul"),
+        ("goodbye", "Merci pour votre appel. Au revoir !"),
+        ("wait", "Un instant s'il vous plaît"),
+        ("error", "Désolé, nous rencontrons un problème"),
+        ("still_there", "Allô, vous êtes toujours là ?"),
+        ("transfer", "Je vous transfère à un technicien"),
+        ("understood", "Très bien, j'ai compris."),
+        ("ask_identity", "Puis-je avoir votre nom"),
+        ("ask_works", "Est-ce que ça marche ?"),
+    ],
+)
+def test_the_shipped_script_has_the_words_of_the_reference(key: str, words: str) -> None:
+    assert words in script_file.load().prompts[Prompt(key)]
+
+
 def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     text = SHIPPED.replace("  welcome: >-", "  wellcome: >-", 1)
     text = text.replace('    key: "2"', '    key: "1"', 1)
