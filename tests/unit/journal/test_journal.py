@@ -4,91 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import stat
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta, timezone
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from tests.support.journals import (
+    CALL,
+    NOON,
+    ended,
+    journal_at,
+    reading,
+    started,
+    turn,
+    url_of,
+    used,
+    value,
+)
 from voicebot.journal import (
     CallbackRequest,
     CallEndRecord,
     CallStartRecord,
     Journal,
     JournalError,
-    TurnRecord,
-    UseRecord,
     writer,
 )
-from voicebot.journal.reader import JournalReader, percentile
-from voicebot.journal.schema import (
-    MIGRATIONS,
-    metadata,
-    migrate,
-    newest_version,
-    open_engine,
-    uses,
-    version_of,
-)
+from voicebot.journal.reader import percentile
 from voicebot.telemetry.metrics import Metrics
-
-CALL = "3f2a7f0e-8a4b-4a53-9a56-1f1d0a6ad777"
-NOON = datetime(2026, 3, 14, 12, 0, 5, tzinfo=UTC)
-
-
-def url_of(directory: Path) -> str:
-    return f"sqlite:///{directory}/var/journal.db"
-
-
-@contextmanager
-def journal_at(url: str, metrics: Metrics | None = None, **options: Any) -> Iterator[Journal]:
-    journal = Journal(url, metrics or Metrics(), **options)
-    try:
-        yield journal
-    finally:
-        journal.close()
-
-
-@contextmanager
-def reading(url: str) -> Iterator[JournalReader]:
-    reader = JournalReader(url)
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def started(call_id: str = CALL, **more: Any) -> CallStartRecord:
-    return CallStartRecord(call_id=call_id, started_at=NOON, **more)
-
-
-def turn(number: int, call_id: str = CALL, **more: Any) -> TurnRecord:
-    values: dict[str, Any] = {
-        "started_at": NOON + timedelta(seconds=5 * number),
-        "state_from": "welcome",
-        "state_to": "identification",
-        "outcome": "answered",
-        **more,
-    }
-    return TurnRecord(call_id=call_id, number=number, **values)
-
-
-def ended(call_id: str = CALL, **more: Any) -> CallEndRecord:
-    values: dict[str, Any] = {"outcome": "completed", "ended_by": "bot", **more}
-    return CallEndRecord(call_id=call_id, ended_at=NOON + timedelta(seconds=102), **values)
-
-
-def value(metrics: Metrics, name: str) -> float | None:
-    return metrics.registry.get_sample_value(name)
 
 
 def test_a_call_with_its_turns_is_read_back_as_it_was_told(tmp_path: Path) -> None:
@@ -301,75 +251,6 @@ def test_times_of_any_zone_are_kept_as_the_same_instant(tmp_path: Path) -> None:
         assert reader.find(CALL)["started_at"] == NOON
 
 
-def test_the_file_is_for_its_owner_and_group_and_readable_while_written(tmp_path: Path) -> None:
-    with journal_at(url_of(tmp_path)):
-        file = tmp_path / "var/journal.db"
-        assert stat.S_IMODE(file.stat().st_mode) & 0o027 == 0
-        with closing(sqlite3.connect(file)) as other:
-            assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-@pytest.mark.parametrize(
-    ("url", "complaint"),
-    [
-        ("nonsense", "JOURNAL_URL"),
-        ("nosuchdb://host/x", "driver"),
-        ("sqlite:////proc/never/journal.db", "cannot create the file"),
-    ],
-)
-def test_a_journal_that_cannot_work_is_refused_at_start(url: str, complaint: str) -> None:
-    with pytest.raises(JournalError, match=complaint):
-        Journal(url, Metrics())
-
-
-def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path) -> None:
-    file = tmp_path / "journal.db"
-    file.write_bytes(b"these are not the rows you are looking for" * 100)
-    before = file.read_bytes()
-    with pytest.raises(JournalError, match="not a database"):
-        Journal(f"sqlite:///{file}", Metrics())
-    assert file.read_bytes() == before
-
-
-def test_an_older_journal_is_brought_up_to_date_once_and_a_newer_one_refused(
-    tmp_path: Path,
-) -> None:
-    def add_column(connection: Connection) -> None:
-        connection.execute(text("ALTER TABLE calls ADD COLUMN mood TEXT"))
-
-    def fail(connection: Connection) -> None:
-        connection.execute(text("CREATE TABLE half_done (x INTEGER)"))
-        raise ZeroDivisionError
-
-    engine = open_engine(url_of(tmp_path), create=True)
-    try:
-        assert migrate(engine, []) == 1
-        with pytest.raises(ZeroDivisionError):
-            migrate(engine, [fail])
-        assert migrate(engine, [add_column]) == 2
-        assert migrate(engine, [add_column]) == 2
-        with engine.connect() as connection:
-            assert version_of(connection) == 2
-            assert connection.execute(text("SELECT mood FROM calls")).all() == []
-            tables = connection.execute(text("SELECT name FROM sqlite_master")).scalars().all()
-        assert "half_done" not in tables
-        newer = [add_column, *[lambda connection: None] * len(MIGRATIONS)]
-        assert migrate(engine, newer) == newest_version() + 1
-    finally:
-        engine.dispose()
-    with pytest.raises(JournalError, match=f"schema version {newest_version() + 1}"):
-        Journal(url_of(tmp_path), Metrics())
-    with reading(url_of(tmp_path)) as reader, pytest.raises(JournalError, match="newer voicebot"):
-        reader.recent(1)
-
-
-def used(model: str, amount: float, cost: float | None) -> UseRecord:
-    return UseRecord(
-        stage="tts", provider="openai", model=model, unit="characters", amount=amount, cost=cost,
-        currency="EUR",
-    )  # fmt: skip
-
-
 def test_what_a_call_used_is_kept_and_summed_over_its_returns(tmp_path: Path) -> None:
     with journal_at(url_of(tmp_path)) as journal:
         for ending in ((used("a", 10, 0.01),), (used("a", 5, 0.005), used("b", 1, 0.1))):
@@ -391,29 +272,6 @@ def test_what_a_call_used_is_kept_and_summed_over_its_returns(tmp_path: Path) ->
     assert costs[CALL] == (pytest.approx(0.115), "EUR")
     assert costs["unpriced"] == (None, "EUR"), "a part of a sum must not pass for the sum"
     assert costs["free"] == (0.0, None)
-
-
-def test_a_journal_of_the_first_version_gets_what_it_lacks(tmp_path: Path) -> None:
-    engine = open_engine(url_of(tmp_path), create=True)
-    with engine.begin() as connection:
-        metadata.create_all(connection, tables=[t for t in metadata.sorted_tables if t is not uses])
-        connection.execute(text("INSERT INTO schema_version VALUES (1)"))
-    engine.dispose()
-    with journal_at(url_of(tmp_path)) as journal:
-        journal.call_started(started(CALL))
-        journal.call_ended(
-            CallEndRecord(
-                call_id=CALL, ended_at=NOON, outcome="x", ended_by="bot", uses=(used("a", 1, 2.0),)
-            )
-        )
-    with reading(url_of(tmp_path)) as reader:
-        assert reader.recent(1)[0]["cost"] == 2.0
-
-
-def test_reading_before_the_service_ever_ran_says_so(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="no journal yet"):
-        JournalReader(url_of(tmp_path))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_call_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
